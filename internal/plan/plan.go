@@ -44,23 +44,26 @@ func (o Operation) Machine() string {
 	return ""
 }
 
-// Applied is what the ledger records of one tenant: what was last asked for it
-// by an accepted commit, and what was done.
+// Applied is what the ledger records of one tenant: what an accepted commit
+// last asked for it, and what was made real.
 type Applied struct {
 	Tenant *tenant.Tenant `json:"tenant"` // as last accepted; its Deletion guards the deletion
-	Commit string         `json:"commit"` // that accepted it
+	Commit string         `json:"commit"` // that was accepted with it
 
 	// Digests last accepted. A run for them may be queued or running, or have failed.
 	Infra string `json:"infra"`
 	App   string `json:"app"`
+	// Sources are the repository's paths the app is built from; none for a design.
+	Sources []string `json:"sources,omitempty"`
 	// Digests that were made real; "" for never.
-	DoneInfra string `json:"doneInfra"`
-	DoneApp   string `json:"doneApp"`
+	DoneInfra string `json:"doneInfra,omitempty"`
+	DoneApp   string `json:"doneApp,omitempty"`
+	Release   string `json:"release,omitempty"` // that serves
 
-	Deleted    bool      `json:"deleted"`             // its deprovision was accepted
-	PurgeAfter time.Time `json:"purgeAfter,omitzero"` // end of the grace period, once entombed
-	Failing    bool      `json:"failing"`             // its last run failed
-	InProgress bool      `json:"inProgress"`          // a run is queued or running
+	Deleted    bool      `json:"deleted,omitempty"`    // its deprovision was accepted
+	PurgeAfter time.Time `json:"purgeAfter,omitzero"`  // end of the grace period, once its data lies still
+	Failing    bool      `json:"failing,omitempty"`    // its last finished run failed
+	InProgress bool      `json:"inProgress,omitempty"` // a run is queued or running
 }
 
 // Desired is what a commit says of one tenant.
@@ -68,5 +71,6 @@ type Desired struct {
 	Tenant   *tenant.Tenant // nil if the file has problems
 	Infra    string         // digests
 	App      string
+	Sources  []string
 	Problems tenant.Problems // of this file; not empty exactly if Tenant is nil
 }
