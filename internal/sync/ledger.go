@@ -69,13 +69,11 @@ type Hold struct {
 	Message string     `json:"message"` // whole sentence, with what to do
 }
 
-// HoldReason is the kind of a hold.
-type HoldReason string
+// HoldReason is the kind of a hold: plan's, and those of the history itself.
+type HoldReason = plan.HoldReason
 
-// The reasons to hold a commit.
+// The reasons to hold a commit that a plan does not know.
 const (
-	HoldBrake      HoldReason = "brake"      // would delete more tenants than the brake allows
-	HoldEmpty      HoldReason = "empty"      // has no tenant at all where some were applied
 	HoldRewritten  HoldReason = "rewritten"  // does not descend from the accepted commit
 	HoldUnreadable HoldReason = "unreadable" // its tree cannot be read whole
 )
