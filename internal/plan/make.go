@@ -145,15 +145,23 @@ func change(name string, a Applied, d Desired) Step {
 	case app:
 		s.Operation, s.Reason = Deploy, "app changed"
 	case a.Failing:
-		s.Operation, s.Reason = retryOf(a), "the last run failed"
+		s.Operation, s.Reason = RetryOf(a), "the last run failed"
 	default:
 		s.Reason = "no change"
 	}
 	return s
 }
 
-// retryOf returns the operation that repeats what failed last.
-func retryOf(a Applied) Operation {
+// RetryOf returns the operation that repeats what failed last.
+func RetryOf(a Applied) Operation {
+	switch {
+	case a.Deleted && !a.PurgeAfter.IsZero():
+		return Purge
+	case a.Deleted:
+		return Deprovision
+	case a.DoneInfra == "":
+		return Provision
+	}
 	if a.Infra != a.DoneInfra {
 		return Update
 	}

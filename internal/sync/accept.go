@@ -1,0 +1,182 @@
+package sync
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/pipeline"
+	"github.com/gitopsd/gitopsd/internal/plan"
+)
+
+// mostPassed bounds how many commits of one push get a status of their own.
+const mostPassed = 1000
+
+// purgeBackoff is how long a purge that failed is left alone.
+const purgeBackoff = 10 * time.Minute
+
+// accept records the plan of a head and makes it the accepted one.
+func (l *Loop) accept(ctx context.Context, from, head string, p plan.Plan) error {
+	c, err := l.commit(ctx, head)
+	if err != nil {
+		return err
+	}
+	a := Acceptance{Commit: c, Previous: l.head}
+	for _, step := range p.Steps {
+		a.Items = append(a.Items, itemOf(step, head))
+	}
+	if a.Passed, err = l.passed(ctx, from, head); err != nil {
+		return err
+	}
+	if err := l.Ledger.Accept(ctx, a); err != nil {
+		return fmt.Errorf("accept %s: %w", short(head), err)
+	}
+	l.Log.Info("commit accepted", "commit", head, "subject", c.Subject, "tenants", len(a.Items))
+	l.index.accept(a.Items)
+	l.head, l.held = head, ""
+	l.mu.Lock()
+	l.health.Head = head
+	l.mu.Unlock()
+	return nil
+}
+
+func itemOf(s plan.Step, commit string) Item {
+	item := Item{Tenant: s.Tenant, Operation: s.Operation, Reason: s.Reason, Failure: s.Failure}
+	if s.Desired != nil {
+		item.Problems = s.Desired.Problems
+	}
+	if s.Failure != nil {
+		return item
+	}
+	if s.Operation != "" {
+		item.Run = runID(s.Tenant, commit)
+	}
+	switch {
+	case s.Operation == plan.Deprovision:
+		item.Spec, item.Infra, item.App, item.Sources = s.Applied.Tenant, s.Applied.Infra, s.Applied.App, s.Applied.Sources
+	case s.Desired != nil:
+		d := s.Desired
+		item.Spec, item.Infra, item.App, item.Sources = d.Tenant, d.Infra, d.App, d.Sources
+	}
+	return item
+}
+
+// runID names a run: which tenant, which commit, and which of its runs.
+func runID(tenant, commit string) string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("%s-%s-%s", tenant, commit[:min(len(commit), 12)], hex.EncodeToString(b[:]))
+}
+
+// passed returns the commits between two heads that touch tenants: the newer
+// head takes their place, and each gets a status that says so.
+func (l *Loop) passed(ctx context.Context, from, head string) ([]Commit, error) {
+	if from == "" {
+		return nil, nil
+	}
+	between, err := l.Source.Commits(ctx, from, head, mostPassed+1)
+	if err != nil {
+		return nil, fmt.Errorf("list commits: %w", err)
+	}
+	if len(between) < 2 {
+		return nil, nil
+	}
+	paths := append([]string{l.Planner.Dir}, l.index.Sources()...)
+	var touching []Commit
+	for i, c := range between[1:] {
+		parent := from
+		if i+2 < len(between) {
+			parent = between[i+2].SHA
+		} else if len(between) > mostPassed {
+			break // its parent is not known; it and older ones go without
+		}
+		changed, err := l.Source.Changed(ctx, parent, c.SHA, paths)
+		if err != nil {
+			return nil, fmt.Errorf("compare %s with %s: %w", short(parent), short(c.SHA), err)
+		}
+		if len(changed) > 0 {
+			touching = append(touching, c)
+		}
+	}
+	return touching, nil
+}
+
+// dispatch starts queued runs as far as there is room.
+func (l *Loop) dispatch(ctx context.Context) error {
+	running, err := l.Ledger.Running(ctx)
+	if err != nil {
+		return fmt.Errorf("read running runs: %w", err)
+	}
+	free := l.Runs - len(running)
+	if free <= 0 {
+		return nil
+	}
+	runs, err := l.Ledger.Claim(ctx, free)
+	if err != nil {
+		return fmt.Errorf("claim runs: %w", err)
+	}
+	for _, run := range runs {
+		l.Log.Info("run started", "tenant", run.Tenant, "commit", run.Commit, "run", run.ID, "operation", run.Operation)
+		if err := l.Engine.Start(ctx, run); err != nil {
+			// It stays claimed, and is started again when the daemon starts next.
+			return fmt.Errorf("start run %s: %w", run.ID, err)
+		}
+	}
+	return nil
+}
+
+// purge queues the second half of the deprovisions whose grace period is over.
+func (l *Loop) purge(ctx context.Context) error {
+	now := time.Now()
+	due, err := l.Ledger.Purgeable(ctx, now)
+	if err != nil {
+		return fmt.Errorf("look for tenants to purge: %w", err)
+	}
+	for name, a := range due {
+		if a.Failing && now.Sub(l.purgeTried[name]) < purgeBackoff {
+			continue
+		}
+		l.purgeTried[name] = now
+		if err := l.enqueue(ctx, name, a, plan.Purge); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Loop) enqueue(ctx context.Context, name string, a plan.Applied, op plan.Operation) error {
+	err := l.Ledger.Enqueue(ctx, pipeline.Run{
+		ID: runID(name, a.Commit), Tenant: name, Commit: a.Commit, Operation: op,
+		Spec: a.Tenant, Infra: a.Infra, App: a.App, Status: pipeline.Queued,
+	})
+	if err != nil {
+		return fmt.Errorf("queue %s of %s: %w", op, name, err)
+	}
+	return nil
+}
+
+// Retry queues again what failed last for a tenant.
+func (l *Loop) Retry(ctx context.Context, name string) error {
+	applied, err := l.Ledger.Applied(ctx, []string{name})
+	if err != nil {
+		return err
+	}
+	a, ok := applied[name]
+	switch {
+	case !ok:
+		return fault.Errorf(fault.NotFound, "there is no tenant %s", name)
+	case a.InProgress:
+		return fault.Errorf(fault.Conflict, "a run of %s is queued or under way", name)
+	case !a.Failing:
+		return fault.Errorf(fault.Conflict, "%s did not fail: there is nothing to try again", name)
+	}
+	op := plan.RetryOf(a)
+	if err := l.enqueue(ctx, name, a, op); err != nil {
+		return err
+	}
+	l.Wake()
+	return nil
+}

@@ -1,0 +1,287 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	gosync "sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/pipeline"
+	"github.com/gitopsd/gitopsd/internal/plan"
+)
+
+// Source is where commits come from.
+type Source interface {
+	Tree
+	// Fetch brings the tracked branch's newest commit and returns its name.
+	Fetch(ctx context.Context) (head string, err error)
+	IsAncestor(ctx context.Context, ancestor, descendant string) (bool, error)
+	// Commits returns the commits after from up to to on the first-parent line,
+	// newest first, at most limit; Parent names the one before the last.
+	Commits(ctx context.Context, from, to string, limit int) ([]Commit, error)
+	// Wake delivers when there may be something to fetch.
+	Wake() <-chan struct{}
+}
+
+// Engine runs machines.
+type Engine interface {
+	// Start runs the run's machine, or goes on with it. Starting a run twice is
+	// one run.
+	Start(ctx context.Context, run pipeline.Run) error
+}
+
+// Reporter shows a commit's status where people look.
+type Reporter interface {
+	Report(ctx context.Context, s CommitStatus) error
+}
+
+// Config sets the loop up.
+type Config struct {
+	Planner  Planner
+	Source   Source
+	Ledger   Ledger
+	Engine   Engine
+	Reporter Reporter
+	Runs     int           // at a time, at most
+	Turn     time.Duration // longest time between two turns
+	Log      *slog.Logger
+}
+
+// Loop is the loop. Make it with New, then Run it.
+type Loop struct {
+	Config
+	index   *Index
+	head    string // accepted
+	held    string // head that was held last
+	running int
+	wake    chan struct{}
+	deliver chan struct{}
+
+	mu     gosync.Mutex
+	health Health
+
+	purgeTried map[string]time.Time
+}
+
+// Health is how the loop does.
+type Health struct {
+	Head    string    `json:"head"`              // accepted
+	Fetched time.Time `json:"fetched,omitzero"`  // last success
+	Failing string    `json:"failing,omitempty"` // why the repository can't be followed now
+}
+
+// New returns a loop that is ready to Run.
+func New(c Config) *Loop {
+	if c.Turn == 0 {
+		c.Turn = 5 * time.Second
+	}
+	return &Loop{
+		Config: c, wake: make(chan struct{}, 1), deliver: make(chan struct{}, 1),
+		purgeTried: map[string]time.Time{},
+	}
+}
+
+// Wake makes the loop take a turn soon. It never blocks.
+func (l *Loop) Wake() { signal(l.wake) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Health returns how the loop does.
+func (l *Loop) Health() Health {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.health
+}
+
+// Run follows the branch until ctx ends or the lease is lost.
+func (l *Loop) Run(ctx context.Context) error {
+	if err := l.load(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.follow(ctx) })
+	g.Go(func() error { return l.deliverAll(ctx) })
+	err := g.Wait()
+	if ctx.Err() != nil && !fault.Is(err, fault.Conflict) {
+		return nil
+	}
+	return err
+}
+
+// load reads what is recorded and goes on with the runs that were under way.
+func (l *Loop) load(ctx context.Context) error {
+	head, err := l.Ledger.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("read head: %w", err)
+	}
+	applied, err := l.Ledger.Applied(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("read applied tenants: %w", err)
+	}
+	l.head, l.index = head, NewIndex(l.Planner.Domain, applied)
+	l.mu.Lock()
+	l.health.Head = head
+	l.mu.Unlock()
+	running, err := l.Ledger.Running(ctx)
+	if err != nil {
+		return fmt.Errorf("read running runs: %w", err)
+	}
+	for _, run := range running {
+		if err := l.Engine.Start(ctx, run); err != nil {
+			return fmt.Errorf("go on with run %s: %w", run.ID, err)
+		}
+	}
+	return nil
+}
+
+func (l *Loop) follow(ctx context.Context) error {
+	fetch := true
+	timer := time.NewTimer(l.Turn)
+	defer timer.Stop()
+	for {
+		if err := l.turn(ctx, fetch); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if fault.Is(err, fault.Conflict) {
+				return fmt.Errorf("the lease is lost: %w", err)
+			}
+			l.Log.Error("turn failed; trying again", "error", err)
+		}
+		timer.Reset(l.Turn)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.Source.Wake():
+			fetch = true
+		case <-l.wake:
+			fetch = false
+		case <-timer.C:
+			fetch = l.Health().Failing != ""
+		}
+	}
+}
+
+// turn takes every step once. What fails is taken up by the next turn.
+func (l *Loop) turn(ctx context.Context, fetch bool) error {
+	if fetch || l.held != "" {
+		if err := l.advance(ctx); err != nil {
+			return err
+		}
+	}
+	if err := l.purge(ctx); err != nil {
+		return err
+	}
+	if err := l.dispatch(ctx); err != nil {
+		return err
+	}
+	return l.settle(ctx)
+}
+
+// advance fetches and, if there is a new head, plans and accepts or holds it.
+func (l *Loop) advance(ctx context.Context) error {
+	head, err := l.Source.Fetch(ctx)
+	l.note(head, err)
+	if err != nil {
+		l.Log.Warn("cannot fetch; everything stays as it is", "error", err)
+		return nil //nolint:nilerr // noted; an unreachable repository changes nothing
+	}
+	if head == l.head {
+		l.held = ""
+		return nil
+	}
+	approved := false
+	if head == l.held {
+		if approved, err = l.Ledger.Approved(ctx, head); err != nil || !approved {
+			return err
+		}
+	}
+	return l.move(ctx, head, approved)
+}
+
+func (l *Loop) note(head string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.health.Failing = err.Error()
+		return
+	}
+	l.health.Failing, l.health.Fetched = "", time.Now()
+}
+
+// move makes a fetched head the accepted one, or holds it.
+func (l *Loop) move(ctx context.Context, head string, approved bool) error {
+	from := l.head
+	if from != "" {
+		descends, err := l.Source.IsAncestor(ctx, from, head)
+		if err != nil {
+			return fmt.Errorf("compare histories: %w", err)
+		}
+		if !descends {
+			if !approved {
+				if approved, err = l.Ledger.Approved(ctx, head); err != nil {
+					return err
+				}
+			}
+			if !approved {
+				return l.hold(ctx, head, Hold{Reason: HoldRewritten, Message: fmt.Sprintf(
+					"history was rewritten: %s does not descend from %s; to follow it all the same: gitopsd approve %s",
+					short(head), short(from), short(head))})
+			}
+			from = "" // look at everything: what changed since is not to be told from the history
+		}
+	}
+	p, err := l.Planner.Plan(ctx, from, head, l.index, func(names []string) (map[string]plan.Applied, error) {
+		return l.Ledger.Applied(ctx, names)
+	})
+	if err != nil {
+		if ctx.Err() != nil || fault.Is(err, fault.Conflict) {
+			return err
+		}
+		return l.hold(ctx, head, Hold{Reason: HoldUnreadable, Message: "the commit cannot be read whole: " + firstLine(err.Error())})
+	}
+	if p.Hold != "" && !approved {
+		if approved, err = l.Ledger.Approved(ctx, head); err != nil {
+			return err
+		}
+		if !approved {
+			return l.hold(ctx, head, Hold{Reason: p.Reason, Message: p.Hold + "; to carry it out: gitopsd approve " + short(head)})
+		}
+	}
+	return l.accept(ctx, from, head, p)
+}
+
+func (l *Loop) hold(ctx context.Context, head string, h Hold) error {
+	if l.held != head {
+		l.Log.Warn("commit is held", "commit", head, "reason", h.Reason, "message", h.Message)
+	}
+	c, err := l.commit(ctx, head)
+	if err != nil {
+		return err
+	}
+	if err := l.Ledger.Hold(ctx, c, h); err != nil {
+		return fmt.Errorf("hold %s: %w", short(head), err)
+	}
+	l.held = head
+	return nil
+}
+
+func (l *Loop) commit(ctx context.Context, sha string) (Commit, error) {
+	commits, err := l.Source.Commits(ctx, "", sha, 1)
+	if err != nil {
+		return Commit{}, fmt.Errorf("read commit %s: %w", short(sha), err)
+	}
+	if len(commits) == 0 {
+		return Commit{}, fault.Errorf(fault.Transient, "commit %s is not in the mirror", short(sha))
+	}
+	return commits[0], nil
+}
