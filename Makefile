@@ -1,0 +1,44 @@
+# The two commands that matter: `make up` and `make test`.
+
+GO        ?= go
+BIN       := bin
+LINT      := $(BIN)/golangci-lint
+LINT_VERSION := v2.15.0
+TEST_FLAGS ?= -race -timeout 12m
+
+.PHONY: help up test bench lint build deps clean generate
+
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+up: deps build ## Run the whole platform on this machine; Ctrl-C stops it
+	@$(BIN)/gitopsd up $(ARGS)
+
+test: deps build ## Run every test
+	$(GO) test $(TEST_FLAGS) ./...
+
+bench: deps build ## Measure the main path beside its references
+	@scripts/bench
+
+lint: $(LINT) ## Check style, imports and types (also for macOS)
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	$(LINT) run
+
+generate: ## Make the generated files anew
+	$(GO) generate ./...
+
+build: ## Build gitopsd and the agent into bin/
+	@echo "building bin/gitopsd (the first time takes a few minutes)"
+	@mkdir -p $(BIN)
+	@$(GO) build -o $(BIN)/ ./cmd/gitopsd ./cmd/gitopsd-agent
+
+deps: ## Install what is missing: PostgreSQL, Redis, git
+	@scripts/deps
+
+clean: ## Remove what was built; the platform's data in .gitopsd stays
+	rm -rf $(BIN)
+
+$(LINT):
+	@mkdir -p $(BIN)
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
