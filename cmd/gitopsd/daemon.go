@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gitopsd/gitopsd/internal/build"
+	"github.com/gitopsd/gitopsd/internal/console"
+	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/git"
+	"github.com/gitopsd/gitopsd/internal/pipeline"
+	"github.com/gitopsd/gitopsd/internal/pipeline/dbosrun"
+	"github.com/gitopsd/gitopsd/internal/plan"
+	"github.com/gitopsd/gitopsd/internal/platform/local"
+	"github.com/gitopsd/gitopsd/internal/postgres"
+	"github.com/gitopsd/gitopsd/internal/sync"
+)
+
+// config is what the daemon is told; flags and the config file fill it.
+type config struct {
+	Repo        string     `yaml:"repo"`   // path or URL
+	Branch      string     `yaml:"branch"`
+	Data        string     `yaml:"data"`   // directory
+	Domain      string     `yaml:"domain"` // tenants are at <name>.<domain>
+	EdgeAddr    string     `yaml:"edgeAddr"`
+	ConsoleAddr string     `yaml:"consoleAddr"`
+	Brake       plan.Brake `yaml:"brake"`
+	Runs        int        `yaml:"runs"` // at a time
+}
+
+func defaults() config {
+	return config{
+		Repo: ".", Branch: "main", Data: ".gitopsd", Domain: "localhost",
+		EdgeAddr: "127.0.0.1:8080", ConsoleAddr: "127.0.0.1:8090",
+		Brake: plan.DefaultBrake, Runs: 4 * runtime.GOMAXPROCS(0),
+	}
+}
+
+// daemon is the control plane: every part, made and wired.
+type daemon struct {
+	config
+	log      *slog.Logger
+	lock     *dirLock
+	platform *local.Driver
+	ledger   *postgres.Ledger
+	mirror   *git.Mirror
+	builder  *build.Builder
+	engine   *dbosrun.Engine
+	loop     *sync.Loop
+	console  *console.Server
+}
+
+// open makes every part, in the order in which they need each other. What it
+// made is closed again if a later part fails.
+func open(ctx context.Context, c config, log *slog.Logger, progress func(string)) (d *daemon, err error) {
+	d = &daemon{config: c, log: log}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	if err := os.MkdirAll(c.Data, 0o711); err != nil {
+		return d, fmt.Errorf("make data directory: %w", err)
+	}
+	if d.lock, err = lockDir(c.Data); err != nil {
+		return d, err
+	}
+	self, agent, err := binaries()
+	if err != nil {
+		return d, err
+	}
+	d.platform, err = local.Open(ctx, local.Config{
+		Dir: c.Data, Domain: c.Domain, EdgeAddr: c.EdgeAddr, Self: self, Agent: agent,
+		Logger: log, Progress: progress,
+	})
+	if err != nil {
+		return d, err
+	}
+	if d.ledger, err = postgres.Open(ctx, d.platform.LedgerURL()); err != nil {
+		return d, fmt.Errorf("open ledger: %w", err)
+	}
+	if err := d.ledger.Acquire(ctx, holder()); err != nil {
+		return d, fmt.Errorf("take the lease: %w", err)
+	}
+	d.mirror, err = git.Open(ctx, git.Config{URL: c.Repo, Branch: c.Branch, Dir: filepath.Join(c.Data, "mirror.git")})
+	if err != nil {
+		return d, fmt.Errorf("open repository: %w", err)
+	}
+	d.builder, err = build.New(build.Config{Source: d.mirror, Dir: filepath.Join(c.Data, "build"), Logger: log})
+	if err != nil {
+		return d, fmt.Errorf("set up builder: %w", err)
+	}
+	return d, d.wire(ctx)
+}
+
+// wire connects the loop, the engine and the console to the parts below.
+func (d *daemon) wire(ctx context.Context) (err error) {
+	d.loop = sync.New(sync.Config{
+		Planner: sync.Planner{
+			Tree: repository{d.mirror}, Apps: apps{d.mirror}, Dir: "tenants", Domain: d.Domain, Brake: d.Brake,
+		},
+		Source: repository{d.mirror}, Ledger: d.ledger, Engine: engineRef{d}, Reporter: logReporter{d.log},
+		Runs: d.Runs, Log: d.log,
+	})
+	d.engine, err = dbosrun.New(ctx, dbosrun.Config{
+		URL: d.platform.LedgerURL(), Machines: pipeline.Machines(), Ledger: d.ledger,
+		Tasks: pipeline.Tasks(pipeline.Deps{
+			Ledger: d.ledger, Platform: d.platform, Builder: d.builder, Domain: d.Domain, Now: time.Now,
+		}),
+		Finished: func(string) { d.loop.Wake() }, Logger: d.log,
+	})
+	if err != nil {
+		return fmt.Errorf("start engine: %w", err)
+	}
+	d.console, err = console.New(console.Config{
+		Ledger: d.ledger, Platform: d.platform, Loop: d.loop, Secrets: d.platform,
+		Addr: d.ConsoleAddr, Data: d.Data, Domain: d.Domain, Log: d.log,
+	})
+	return err
+}
+
+// Run works until ctx ends or the lease is lost.
+func (d *daemon) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.platform.Supervise(ctx) })
+	g.Go(func() error { return d.ledger.Keep(ctx) })
+	g.Go(func() error { return d.console.Serve(ctx) })
+	g.Go(func() error { return d.loop.Run(ctx) })
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Close lets go of every part; tenants go on being served.
+func (d *daemon) Close() {
+	if d.engine != nil {
+		d.engine.Close(10 * time.Second)
+	}
+	if d.ledger != nil {
+		d.ledger.Close()
+	}
+	if d.platform != nil {
+		if err := d.platform.Close(); err != nil {
+			d.log.Warn("closing the platform", "error", err)
+		}
+	}
+	d.lock.release()
+}
+
+// engineRef lets the loop be made before the engine that wakes it.
+type engineRef struct{ d *daemon }
+
+func (e engineRef) Start(ctx context.Context, run pipeline.Run) error {
+	return e.d.engine.Start(ctx, run)
+}
+
+// logReporter reports statuses where there is no forge: the ledger has them
+// already, so the log is enough.
+type logReporter struct{ log *slog.Logger }
+
+func (r logReporter) Report(_ context.Context, s sync.CommitStatus) error {
+	r.log.Info("commit status", "commit", s.Commit, "state", s.State, "description", s.Description)
+	return nil
+}
+
+// binaries returns this program and the agent, which is built beside it.
+func binaries() (self, agent string, err error) {
+	if self, err = os.Executable(); err != nil {
+		return "", "", fmt.Errorf("find this program: %w", err)
+	}
+	agent = filepath.Join(filepath.Dir(self), "gitopsd-agent")
+	if _, err := os.Stat(agent); err != nil {
+		return "", "", fault.Errorf(fault.Invalid, "gitopsd-agent is not beside %s", self).
+			WithHint("build both with: make build")
+	}
+	return self, agent, nil
+}
+
+func holder() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}
