@@ -1,0 +1,170 @@
+package postgresd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/local/process"
+)
+
+// Master is the role that makes tenants' roles and databases, and the name of
+// the database it owns: the ledger's.
+const Master = "gitopsd"
+
+// Config configures a server.
+type Config struct {
+	Dir            string        // of its data; its parents must be traversable for Owner
+	Owner          durable.Owner // the user it runs as, never root; zero for the own one
+	SuperPassword  string        // letters and digits, as is
+	MasterPassword string        // this one
+	Runner         *process.Runner
+	Logger         *slog.Logger
+	Progress       func(string)
+}
+
+// Server is a running Postgres.
+type Server struct {
+	c      Config
+	bin    string
+	ports  process.Ports
+	master *pgxpool.Pool
+}
+
+// Check reports what would keep Open from working that only the user can
+// change: a missing installation.
+func Check(dir string) error {
+	_, err := find(dir + "/data")
+	return err
+}
+
+// Open has the server running and set up.
+func Open(ctx context.Context, c Config) (*Server, error) {
+	s := &Server{c: c}
+	if err := os.MkdirAll(c.Dir, 0o711); err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	var err error
+	if s.bin, err = find(s.data()); err != nil {
+		return nil, err
+	}
+	if err := s.create(ctx); err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	status, err := c.Runner.Ensure(ctx, s.service())
+	if err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	s.ports = status.Ports
+	if err := s.setUp(ctx); err != nil {
+		return nil, fmt.Errorf("set up postgres: %w", err)
+	}
+	return s, nil
+}
+
+// Close ends the connections to the server, which goes on running.
+func (s *Server) Close() { s.master.Close() }
+
+// LedgerURL returns how the control plane connects to its own database.
+func (s *Server) LedgerURL() string { return s.url(Master, s.c.MasterPassword, Master) }
+
+// URL returns how a tenant connects to its database.
+func (s *Server) URL(tenant, password string) string {
+	return s.url(Role(tenant), password, Role(tenant))
+}
+
+func (s *Server) url(role, password, database string) string {
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword(role, password),
+		Host: s.ports.Addr("postgres"), Path: "/" + database, RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+// setUp makes the master role and the ledger's database, and closes the
+// server's own databases to everyone else.
+func (s *Server) setUp(ctx context.Context) error {
+	pool, err := pgxpool.New(ctx, s.LedgerURL()+"&pool_max_conns=4&pool_max_conn_idle_time=1m")
+	if err != nil {
+		return err
+	}
+	s.master = pool
+	if s.master.Ping(ctx) == nil && s.sealed(ctx) {
+		return nil
+	}
+	super, err := s.awaitSuperuser(ctx)
+	if err != nil {
+		return err
+	}
+	defer super.Close(context.WithoutCancel(ctx))
+	for _, step := range []struct{ unless, do string }{
+		{
+			`SELECT FROM pg_roles WHERE rolname = '` + Master + `'`,
+			`CREATE ROLE ` + Master + ` LOGIN CREATEDB CREATEROLE`,
+		},
+		{``, `ALTER ROLE ` + Master + ` PASSWORD '` + s.c.MasterPassword + `'`},
+		{
+			`SELECT FROM pg_database WHERE datname = '` + Master + `'`,
+			`CREATE DATABASE ` + Master + ` OWNER ` + Master,
+		},
+		{``, `REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC`},
+		{``, `REVOKE ALL ON DATABASE ` + Master + ` FROM PUBLIC`}, // last: it is what sealed looks at
+	} {
+		if step.unless != "" {
+			tag, err := super.Exec(ctx, step.unless)
+			if err != nil {
+				return err
+			}
+			if tag.RowsAffected() > 0 {
+				continue
+			}
+		}
+		if _, err := super.Exec(ctx, step.do); err != nil {
+			return err
+		}
+	}
+	s.master.Reset()
+	return s.master.Ping(ctx)
+}
+
+// sealed reports whether setUp has been through.
+func (s *Server) sealed(ctx context.Context) bool {
+	var open int
+	err := s.master.QueryRow(ctx, `SELECT count(*) FROM pg_database
+		WHERE datname IN ('postgres', 'template1', '`+Master+`')
+		AND has_database_privilege('pg_monitor', datname, 'CONNECT')`).Scan(&open) // as good as anyone: PUBLIC's privileges alone
+	return err == nil && open == 0
+}
+
+// awaitSuperuser connects as soon as the server answers.
+func (s *Server) awaitSuperuser(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second) // crash recovery takes its time
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := pgx.Connect(ctx, s.url("postgres", s.c.SuperPassword, "postgres"))
+		if err == nil {
+			return conn, nil
+		}
+		if refused := new(pgconn.PgError); errors.As(err, &refused) && refused.Code == "28P01" { // invalid_password
+			return nil, fault.Errorf(fault.Invalid, "the superuser's password does not fit the data in %s", s.data())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault.Errorf(fault.Stalled, "not ready in time: %w", err).
+				WithHint("see %s", s.c.Runner.LogFile("postgres"))
+		case <-tick.C:
+		}
+	}
+}

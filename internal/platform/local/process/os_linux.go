@@ -1,0 +1,144 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// look returns a process's parent and kernel start time (in clock ticks since
+// boot), and whether it is there and not a zombie.
+func look(pid int) (parent int, start uint64, alive bool) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, 0, false
+	}
+	// The command's name, in parentheses, may hold anything.
+	end := bytes.LastIndexByte(b, ')')
+	if end < 0 {
+		return 0, 0, false
+	}
+	fields := strings.Fields(string(b[end+1:])) // from field 3, the state, on
+	if len(fields) < 20 {
+		return 0, 0, false
+	}
+	parent, _ = strconv.Atoi(fields[1])
+	start, err = strconv.ParseUint(fields[19], 10, 64)
+	return parent, start, err == nil && fields[0] != "Z" && fields[0] != "X"
+}
+
+// boot names the time since the machine started.
+func boot() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
+}
+
+// marked returns the processes whose environment has an entry that starts with
+// prefix, and that entry. Processes of other users are seen by root only.
+func marked(prefix string) (map[int]string, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	found := make(map[int]string)
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		env, err := os.ReadFile("/proc/" + e.Name() + "/environ")
+		if err != nil {
+			continue
+		}
+		if v := environEntry(env, prefix); v != "" {
+			if _, _, alive := look(pid); alive {
+				found[pid] = v
+			}
+		}
+	}
+	return found, nil
+}
+
+func environEntry(env []byte, prefix string) string {
+	for entry := range bytes.SplitSeq(env, []byte{0}) {
+		if bytes.HasPrefix(entry, []byte(prefix)) {
+			return string(entry)
+		}
+	}
+	return ""
+}
+
+// awaitExit returns when the process has ended, or ctx. A pidfd in the
+// runtime's poller costs no thread.
+func awaitExit(ctx context.Context, pid int, start uint64) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		pollExit(ctx, pid, start)
+		return
+	}
+	f := os.NewFile(uintptr(fd), "pidfd")
+	defer f.Close()
+	if _, s, alive := look(pid); !alive || s != start { // the pid was another's already
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	conn, err := f.SyscallConn()
+	if err == nil {
+		err = conn.Read(func(fd uintptr) bool {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			return n > 0 || err != nil && err != unix.EINTR
+		})
+	}
+	if err != nil {
+		pollExit(ctx, pid, start)
+	}
+}
+
+// UserProcesses returns the processes that run as the given user.
+func UserProcesses(uid int) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		if unix.Stat("/proc/"+e.Name(), &st) != nil || int(st.Uid) != uid {
+			continue
+		}
+		if _, _, alive := look(pid); alive {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// Within returns the processes whose working directory is dir.
+func Within(dir string) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if cwd, err := os.Readlink("/proc/" + e.Name() + "/cwd"); err == nil && cwd == dir {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
