@@ -1,0 +1,4 @@
+package main
+
+// Version is what tests change.
+const Version = "v1"
