@@ -47,7 +47,7 @@ type Config struct {
 	Engine   Engine
 	Reporter Reporter
 	Runs     int           // at a time, at most
-	Turn     time.Duration // longest time between two turns
+	Interval time.Duration // longest time between two turns
 	Log      *slog.Logger
 }
 
@@ -76,8 +76,8 @@ type Health struct {
 
 // New returns a loop that is ready to Run.
 func New(c Config) *Loop {
-	if c.Turn == 0 {
-		c.Turn = 5 * time.Second
+	if c.Interval == 0 {
+		c.Interval = 5 * time.Second
 	}
 	return &Loop{
 		Config: c, wake: make(chan struct{}, 1), deliver: make(chan struct{}, 1),
@@ -145,10 +145,10 @@ func (l *Loop) load(ctx context.Context) error {
 
 func (l *Loop) follow(ctx context.Context) error {
 	fetch := true
-	timer := time.NewTimer(l.Turn)
+	timer := time.NewTimer(l.Interval)
 	defer timer.Stop()
 	for {
-		if err := l.turn(ctx, fetch); err != nil {
+		if err := l.Turn(ctx, fetch); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -157,7 +157,7 @@ func (l *Loop) follow(ctx context.Context) error {
 			}
 			l.Log.Error("turn failed; trying again", "error", err)
 		}
-		timer.Reset(l.Turn)
+		timer.Reset(l.Interval)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -171,8 +171,8 @@ func (l *Loop) follow(ctx context.Context) error {
 	}
 }
 
-// turn takes every step once. What fails is taken up by the next turn.
-func (l *Loop) turn(ctx context.Context, fetch bool) error {
+// Turn takes every step once; fetch says whether to look for commits. What fails is taken up by the next turn.
+func (l *Loop) Turn(ctx context.Context, fetch bool) error {
 	if fetch || l.held != "" {
 		if err := l.advance(ctx); err != nil {
 			return err

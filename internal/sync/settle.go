@@ -119,7 +119,7 @@ func shorten(s string) string {
 // deliverAll hands statuses from the outbox to the reporter, each commit's in
 // order, until ctx ends.
 func (l *Loop) deliverAll(ctx context.Context) error {
-	ticker := time.NewTicker(l.Turn)
+	ticker := time.NewTicker(l.Interval)
 	defer ticker.Stop()
 	for {
 		if err := l.deliverDue(ctx); err != nil {
