@@ -1,0 +1,147 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// starter starts processes from one thread that lives as long as the agent:
+// the kernel ties "kill me when my parent dies" to the thread that forked.
+type starter struct {
+	jobs     chan func()
+	ended    chan struct{}
+	children children
+}
+
+func newStarter() *starter {
+	s := &starter{jobs: make(chan func()), ended: make(chan struct{}), children: children{pids: map[int]bool{}}}
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		defer close(s.ended)
+		for job := range s.jobs {
+			job()
+		}
+	}()
+	return s
+}
+
+// close ends the thread; everything it started must be gone.
+func (s *starter) close() {
+	close(s.jobs)
+	<-s.ended
+}
+
+// process is a child in a process group of its own.
+type process struct {
+	pid    int
+	exited chan struct{} // closed once it is reaped and its group is gone
+	state  *os.ProcessState
+	lost   error // why state is not known
+}
+
+// start starts a program. Its output goes to each, line by line; when exited
+// closes, each was called with the last.
+func (s *starter) start(path, dir string, env []string, each func(string)) (*process, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	defer null.Close()
+	attr := &os.ProcAttr{Dir: dir, Env: env, Files: []*os.File{null, w, w}, Sys: sysProcAttr()}
+	var child *os.Process
+	done := make(chan struct{})
+	s.jobs <- func() {
+		defer close(done)
+		// Held over the start, so that the reaper of orphans knows the child
+		// before it can see it dead.
+		s.children.mu.Lock()
+		defer s.children.mu.Unlock()
+		if child, err = os.StartProcess(path, []string{path}, attr); err == nil {
+			s.children.pids[child.Pid] = true
+		}
+	}
+	<-done
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	p := &process{pid: child.Pid, exited: make(chan struct{})}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		readLines(r, each)
+	}()
+	go s.await(p, child, r, read)
+	return p, nil
+}
+
+// await sees a child to its end.
+func (s *starter) await(p *process, child *os.Process, out *os.File, read <-chan struct{}) {
+	var err error
+	if p.state, err = reapGroup(child); err != nil {
+		p.lost = err
+	}
+	s.children.forget(p.pid)
+	// A descendant that left the group may keep the pipe open.
+	_ = out.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
+	<-read
+	out.Close()
+	close(p.exited)
+}
+
+// signal sends a signal to the whole group.
+func (p *process) signal(sig syscall.Signal) {
+	select {
+	case <-p.exited:
+	default:
+		_ = syscall.Kill(-p.pid, sig)
+	}
+}
+
+// stop ends the process: SIGTERM, and SIGKILL after the grace period.
+func (p *process) stop(grace time.Duration) {
+	p.signal(syscall.SIGTERM)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+		return
+	case <-timer.C:
+	}
+	p.signal(syscall.SIGKILL)
+	<-p.exited
+}
+
+// outcome says how the process ended, for people.
+func (p *process) outcome() string {
+	if p.lost != nil {
+		return fmt.Sprintf("ended, and how is not known: %v", p.lost)
+	}
+	status, ok := p.state.Sys().(syscall.WaitStatus)
+	if ok && status.Signaled() {
+		return fmt.Sprintf("was killed by signal %d (%s)", int(status.Signal()), status.Signal())
+	}
+	return fmt.Sprintf("exited with status %d", p.state.ExitCode())
+}
+
+// children are the processes that have someone waiting for them.
+type children struct {
+	mu   sync.Mutex
+	pids map[int]bool
+}
+
+func (c *children) forget(pid int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pids, pid)
+}

@@ -1,0 +1,117 @@
+package agent
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	edgeHeader   = "X-Gitopsd-Edge"  // carries the edge's key
+	markerHeader = "X-Gitopsd-Agent" // on answers of the agent's own: its phase
+)
+
+// forwardedHeaders are the edge's to set.
+var forwardedHeaders = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+
+// proxy is the public port.
+type proxy struct {
+	key      []byte
+	router   *router
+	inFlight atomic.Int64
+	reverse  httputil.ReverseProxy
+}
+
+func newProxy(edgeKey string, r *router, errorLog *log.Logger) *proxy {
+	p := &proxy{key: []byte(edgeKey), router: r}
+	p.reverse = httputil.ReverseProxy{
+		Rewrite:      p.rewrite,
+		Transport:    r,
+		BufferPool:   &bufferPool{},
+		ErrorHandler: p.fail,
+		ErrorLog:     errorLog,
+		ModifyResponse: func(res *http.Response) error {
+			delete(res.Header, markerHeader) // never the app's to set
+			return nil
+		},
+	}
+	return p
+}
+
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if len(p.key) > 0 {
+		given := r.Header[edgeHeader]
+		if len(given) != 1 || subtle.ConstantTimeCompare([]byte(given[0]), p.key) != 1 {
+			http.Error(w, "this port is the edge's", http.StatusForbidden)
+			return
+		}
+	}
+	p.inFlight.Add(1)
+	defer p.inFlight.Add(-1)
+	p.reverse.ServeHTTP(w, r)
+}
+
+// rewrite passes a request on as it came, but for the edge's key. What it says
+// of the client is believed only from the edge.
+func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
+	out := pr.Out
+	out.URL.Scheme = "http"
+	out.URL.Host = out.Host
+	out.URL.RawQuery = pr.In.URL.RawQuery // also one that Go cannot parse
+	delete(out.Header, edgeHeader)
+	if len(p.key) == 0 {
+		pr.SetXForwarded()
+		return
+	}
+	for _, name := range forwardedHeaders {
+		if v, ok := pr.In.Header[name]; ok {
+			out.Header[name] = v
+		}
+	}
+}
+
+func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	phase := p.router.now.Load().phase
+	switch {
+	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
+		w.WriteHeader(http.StatusBadGateway) // nobody reads it
+		return
+	case errors.Is(err, errNoApp), errors.Is(err, errRefused):
+		if phase != Waiting {
+			phase = Failing
+		}
+		w.Header().Set(markerHeader, phase)
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "the app is not available right now", http.StatusServiceUnavailable)
+	default:
+		w.Header().Set(markerHeader, Failing)
+		http.Error(w, "the app did not answer", http.StatusBadGateway)
+	}
+}
+
+// bufferPool lends ReverseProxy its copy buffers.
+type bufferPool struct{ pool sync.Pool }
+
+const copyBuffer = 16 << 10 // bytes
+
+func (b *bufferPool) Get() []byte {
+	if p, ok := b.pool.Get().(*[copyBuffer]byte); ok {
+		return p[:]
+	}
+	return new([copyBuffer]byte)[:]
+}
+
+func (b *bufferPool) Put(p []byte) {
+	if len(p) == copyBuffer {
+		b.pool.Put((*[copyBuffer]byte)(p))
+	}
+}
+
+// discard is where a server's chatter about broken clients goes.
+func discard() *log.Logger { return log.New(io.Discard, "", 0) }

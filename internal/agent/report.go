@@ -1,0 +1,58 @@
+package agent
+
+import (
+	"sync"
+	"time"
+)
+
+// Phases of a Report.
+const (
+	Waiting  = "waiting"  // nothing was ever published
+	Starting = "starting" // a first release is on its way to healthy
+	Serving  = "serving"
+	Failing  = "failing" // nothing serves, because what should failed
+)
+
+// Report is what an agent says of its app at /-/app.
+type Report struct {
+	Phase       string    `json:"phase"`
+	Release     string    `json:"release,omitempty"` // serving
+	Seq         uint64    `json:"seq,omitempty"`     // pointer the serving release came from
+	Commit      string    `json:"commit,omitempty"`
+	Since       time.Time `json:"since,omitzero"` // the serving release took traffic
+	InFlight    int64     `json:"inFlight"`
+	Restarts    int       `json:"restarts"`              // of crashed apps, since the agent started
+	FailedSeq   uint64    `json:"failedSeq,omitempty"`   // last pointer that did not get healthy
+	Failed      string    `json:"failed,omitempty"`      // its release
+	Failure     string    `json:"failure,omitempty"`     // why, in one line; also of a crash
+	FailureTail []string  `json:"failureTail,omitempty"` // the app's last lines, at most 20
+}
+
+// settled reports whether the pointer with this number, or a later one, came
+// to an end: it serves, or it failed.
+func (r Report) settled(seq uint64) bool { return r.Seq >= seq || r.FailedSeq >= seq }
+
+// board holds the report for those who read it and those who wait for it.
+type board struct {
+	mu      sync.Mutex
+	report  Report
+	changed chan struct{} // closed by the next change
+}
+
+func newBoard() *board {
+	return &board{report: Report{Phase: Waiting}, changed: make(chan struct{})}
+}
+
+func (b *board) update(change func(*Report)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(&b.report)
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *board) read() (Report, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.report, b.changed
+}

@@ -1,0 +1,323 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/gitopsd/gitopsd/internal/release"
+)
+
+const (
+	// maxRetiring bounds the replaced apps that wait for long streams to end:
+	// the one that waits longest is cut short.
+	maxRetiring = 4
+	// heldCrashes is how many crashes in a row requests wait through.
+	heldCrashes = 3
+	// rereadEvery is after how many looks at the pointer's stamp it is read all
+	// the same.
+	rereadEvery = 30
+)
+
+// supervisor decides what runs. All of it belongs to the goroutine of run.
+type supervisor struct {
+	cfg      Config
+	vol      *release.Volume
+	launcher *launcher
+	router   *router
+	board    *board
+	ring     <-chan struct{}
+	log      *slog.Logger
+
+	stamp    release.Stamp // of the pointer when it was read last
+	looks    int           // since then
+	unread   string        // the last error of reading it, to log each once
+	latest   release.Pointer
+	serving  *app
+	good     *app // the last one that served: what a crash brings back
+	newer    *attempt
+	again    *attempt
+	timer    *time.Timer // until again is started
+	backoff  backoff
+	results  chan result
+	retiring []*retirement
+	wg       sync.WaitGroup
+}
+
+// attempt is a start in progress.
+type attempt struct {
+	pointer release.Pointer
+	cancel  context.CancelFunc
+}
+
+type result struct {
+	attempt *attempt
+	app     *app
+	err     error
+}
+
+// retirement is a replaced app on its way out.
+type retirement struct {
+	cut  func()
+	done chan struct{}
+}
+
+// run works until ctx ends; then stop ends what still runs.
+func (s *supervisor) run(ctx context.Context) {
+	s.results = make(chan result)
+	s.timer = time.NewTimer(time.Hour)
+	s.timer.Stop()
+	poll := time.NewTicker(time.Duration(s.cfg.Poll))
+	defer poll.Stop()
+	s.look(ctx, true)
+	for {
+		var exited <-chan struct{}
+		if s.serving != nil {
+			exited = s.serving.proc.exited
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+			s.look(ctx, false)
+		case <-s.ring:
+			s.look(ctx, true)
+		case r := <-s.results:
+			s.settle(ctx, r)
+		case <-exited:
+			s.crashed()
+		case <-s.timer.C:
+			s.restart(ctx)
+		}
+	}
+}
+
+// stop ends every app. Nothing is in flight any more, or no longer waited for.
+func (s *supervisor) stop() {
+	s.timer.Stop()
+	s.abandon(&s.newer)
+	s.abandon(&s.again)
+	s.router.point(target{phase: Failing})
+	for _, r := range s.retiring {
+		r.cut()
+	}
+	if s.serving != nil {
+		s.retire(s.serving).cut()
+	}
+	s.wg.Wait()
+}
+
+// look reads the pointer if it changed, or if it must. A volume that cannot be
+// read changes nothing.
+func (s *supervisor) look(ctx context.Context, read bool) {
+	stamp, err := s.vol.Stamp()
+	if s.looks++; err == nil && stamp == s.stamp && !read && s.looks < rereadEvery {
+		return
+	}
+	s.looks = 0
+	p, ok, err := s.vol.Current()
+	if err != nil {
+		if s.unread != err.Error() {
+			s.unread = err.Error()
+			s.log.Warn("cannot read the pointer", "error", err)
+		}
+		s.stamp = release.Stamp{}
+		return
+	}
+	// Taken before the pointer was read: a change in between shows next time.
+	s.stamp, s.unread = stamp, ""
+	if ok && p.Seq > s.latest.Seq {
+		s.consider(ctx, p)
+	}
+}
+
+// consider takes a new pointer up: adopts it if what it names runs already,
+// else starts that.
+func (s *supervisor) consider(ctx context.Context, p release.Pointer) {
+	s.log.Info("new pointer", "seq", p.Seq, "release", short(p.SHA256), "commit", p.Commit)
+	s.latest = p
+	s.abandon(&s.newer)
+	if s.serving != nil && s.serving.digest == p.SHA256 {
+		if file, err := readSettings(s.cfg.Environment); err == nil && file.digest == s.serving.settings {
+			s.serving.pointer = p
+			s.board.update(func(r *Report) {
+				r.Seq, r.Commit = p.Seq, p.Commit
+			})
+			return
+		}
+	}
+	if s.serving == nil && s.good == nil {
+		// Whatever was tried again so far is out of date.
+		s.abandon(&s.again)
+		s.timer.Stop()
+		s.backoff.reset()
+		s.router.point(target{phase: Starting})
+		s.board.update(func(r *Report) { r.Phase = Starting })
+	}
+	s.newer = s.begin(ctx, p, nil)
+}
+
+// begin starts an app beside the loop. b is what to start if not what the
+// volume has for p.
+func (s *supervisor) begin(ctx context.Context, p release.Pointer, b *build) *attempt {
+	ctx, cancel := context.WithCancel(ctx)
+	at := &attempt{pointer: p, cancel: cancel}
+	s.wg.Go(func() {
+		defer cancel()
+		a, err := s.launcher.launch(ctx, p, b)
+		select {
+		case s.results <- result{attempt: at, app: a, err: err}:
+		case <-ctx.Done():
+			if a != nil {
+				a.retire(0, time.Duration(s.cfg.StopGrace), nil)
+			}
+		}
+	})
+	return at
+}
+
+func (s *supervisor) abandon(at **attempt) {
+	if *at != nil {
+		(*at).cancel()
+		*at = nil
+	}
+}
+
+// settle takes the result of an attempt.
+func (s *supervisor) settle(ctx context.Context, r result) {
+	newer, again := r.attempt == s.newer, r.attempt == s.again
+	switch {
+	case newer:
+		s.newer = nil
+	case again:
+		s.again = nil
+	default: // given up in the meantime
+		if r.app != nil {
+			s.retire(r.app)
+		}
+		return
+	}
+	if r.err == nil {
+		s.swap(r.app, again)
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	s.log.Error("release did not get healthy", "seq", r.attempt.pointer.Seq,
+		"release", short(r.attempt.pointer.SHA256), "error", r.err)
+	s.failed(r, newer || s.good == nil)
+	if s.serving == nil && s.again == nil && (again || s.good == nil) {
+		s.router.point(target{phase: Failing})
+		s.restartAfter(s.backoff.next(time.Now()))
+	}
+}
+
+// failed reports a failed start; of a pointer unless it was that of an app
+// that had served before.
+func (s *supervisor) failed(r result, pointer bool) {
+	var last []string
+	if e := (*startError)(nil); errors.As(r.err, &e) {
+		last = e.tail
+	}
+	s.board.update(func(b *Report) {
+		if pointer {
+			b.FailedSeq, b.Failed = r.attempt.pointer.Seq, r.attempt.pointer.SHA256
+		}
+		b.Failure, b.FailureTail = r.err.Error(), last
+		if s.serving == nil {
+			b.Phase = Failing
+		}
+	})
+}
+
+// swap gives the traffic to an app and retires the one that had it.
+func (s *supervisor) swap(a *app, again bool) {
+	if _, err := s.launcher.binaries.hold(a.digest, a.manifest.Binary); err != nil {
+		s.log.Error("cannot keep the binary for a restart", "error", err) // the app itself holds it: not met
+	}
+	old, before := s.serving, s.good
+	s.serving, s.good = a, a
+	s.router.point(target{app: a, phase: Serving})
+	s.board.update(func(r *Report) {
+		r.Phase, r.Release, r.Seq, r.Commit, r.Since = Serving, a.digest, a.pointer.Seq, a.pointer.Commit, time.Now()
+		if r.FailedSeq == a.pointer.Seq {
+			r.FailedSeq, r.Failed, r.Failure, r.FailureTail = 0, "", "", nil
+		}
+	})
+	s.log.Info("serving", "seq", a.pointer.Seq, "release", short(a.digest), "commit", a.pointer.Commit)
+	if before != nil {
+		s.launcher.binaries.drop(before.digest)
+	}
+	if old != nil {
+		s.retire(old)
+	}
+	if !again {
+		s.backoff.reset()
+		s.abandon(&s.again)
+		s.timer.Stop()
+	}
+}
+
+// retire lets an app finish what it has, beside the loop.
+func (s *supervisor) retire(a *app) *retirement {
+	cut := make(chan struct{})
+	r := &retirement{cut: sync.OnceFunc(func() { close(cut) }), done: make(chan struct{})}
+	s.wg.Go(func() {
+		defer close(r.done)
+		a.retire(time.Duration(s.cfg.Drain), time.Duration(s.cfg.StopGrace), cut)
+	})
+	kept := s.retiring[:0]
+	for _, other := range s.retiring {
+		select {
+		case <-other.done:
+		default:
+			kept = append(kept, other)
+		}
+	}
+	s.retiring = append(kept, r)
+	if n := len(s.retiring); n > maxRetiring {
+		s.retiring[n-1-maxRetiring].cut()
+	}
+	return r
+}
+
+// crashed is the end of the serving app that nobody asked for.
+func (s *supervisor) crashed() {
+	a := s.serving
+	s.serving = nil
+	pause := s.backoff.next(time.Now())
+	why, last := "app "+a.proc.outcome()+" while it served", a.out.snapshot()
+	s.router.point(target{phase: Failing, hold: s.backoff.recent() <= heldCrashes})
+	s.board.update(func(r *Report) {
+		r.Phase, r.Release, r.Seq, r.Commit, r.Since = Failing, "", 0, "", time.Time{}
+		r.Failure, r.FailureTail = why, last
+	})
+	s.log.Error("app crashed", "release", short(a.digest), "error", why, "pause", pause)
+	s.retire(a)
+	s.restartAfter(pause)
+}
+
+func (s *supervisor) restartAfter(pause time.Duration) {
+	s.timer.Reset(pause)
+}
+
+// restart brings back the last app that served, from its local copy: the
+// volume may be away. If none ever did, it tries the latest pointer again.
+func (s *supervisor) restart(ctx context.Context) {
+	if s.serving != nil || s.again != nil {
+		return
+	}
+	if s.good == nil {
+		if s.newer == nil {
+			s.again = s.begin(ctx, s.latest, nil)
+		}
+		return
+	}
+	s.board.update(func(r *Report) { r.Restarts++ })
+	s.again = s.begin(ctx, s.good.pointer, &s.good.build)
+}
+
+func short(digest string) string { return digest[:min(12, len(digest))] }
