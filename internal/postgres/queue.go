@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/pipeline"
+	"github.com/gitopsd/gitopsd/internal/plan"
+)
+
+// runColumns are what scanRun reads, of a table named r.
+const runColumns = `r.id, r.tenant, r.commit, r.operation, r.spec, r.infra, r.app, r.status, r.state,
+	r.failure, r.release, r.queued, r.started, r.finished`
+
+func scanRun(row pgx.CollectableRow) (pipeline.Run, error) {
+	var r pipeline.Run
+	var started, finished *time.Time
+	err := row.Scan(&r.ID, &r.Tenant, &r.Commit, &r.Operation, &r.Spec, &r.Infra, &r.App, &r.Status, &r.State,
+		&r.Failure, &r.Release, &r.Queued, &started, &finished)
+	r.Started, r.Finished = orZero(started), orZero(finished)
+	return r, err
+}
+
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+// claim looks only at the oldest queued run of a tenant, so that two claims at
+// once can never start two runs of one.
+const claim = `
+WITH next AS (
+	SELECT q.id FROM gitopsd.runs q
+	WHERE q.status = 'queued' AND NOT EXISTS (
+		SELECT FROM gitopsd.runs o WHERE o.tenant = q.tenant AND o.status IN ('queued', 'running')
+		AND (o.status = 'running' OR o.seq < q.seq))
+	ORDER BY q.seq LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE gitopsd.runs r SET status = 'running', started = clock_timestamp()
+FROM next WHERE r.id = next.id RETURNING r.seq, ` + runColumns
+
+// Claim marks up to n queued runs as running, oldest first, each of a tenant
+// that has no other running, and returns them.
+func (l *Ledger) Claim(ctx context.Context, n int) ([]pipeline.Run, error) {
+	type claimed struct {
+		seq int64
+		run pipeline.Run
+	}
+	var all []claimed
+	err := l.write(ctx, "claim runs", func(b *pgx.Batch) {
+		b.Queue(claim, max(n, 0)).Query(func(rows pgx.Rows) error {
+			for rows.Next() {
+				var c claimed
+				var started, finished *time.Time
+				r := &c.run
+				if err := rows.Scan(&c.seq, &r.ID, &r.Tenant, &r.Commit, &r.Operation, &r.Spec, &r.Infra, &r.App,
+					&r.Status, &r.State, &r.Failure, &r.Release, &r.Queued, &started, &finished); err != nil {
+					return err
+				}
+				r.Started, r.Finished = orZero(started), orZero(finished)
+				all = append(all, c)
+			}
+			return rows.Err()
+		})
+		b.Queue(`SELECT pg_notify('` + channel + `', '') WHERE EXISTS (
+			SELECT FROM gitopsd.runs WHERE status = 'running' AND xmin = pg_current_xact_id()::xid)`)
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b claimed) int { return int(a.seq - b.seq) })
+	runs := make([]pipeline.Run, len(all))
+	for i, c := range all {
+		runs[i] = c.run
+	}
+	return runs, nil
+}
+
+// Running returns the runs that are marked running, oldest first.
+func (l *Ledger) Running(ctx context.Context) ([]pipeline.Run, error) {
+	return l.runs(ctx, "read running runs", `WHERE r.status = 'running' ORDER BY r.seq`)
+}
+
+func (l *Ledger) runs(ctx context.Context, what, where string, args ...any) ([]pipeline.Run, error) {
+	rows, err := l.pool.Query(ctx, `SELECT `+runColumns+` FROM gitopsd.runs r `+where, args...)
+	if err != nil {
+		return nil, failure(what, err)
+	}
+	runs, err := pgx.CollectRows(rows, scanRun)
+	return runs, failure(what, err)
+}
+
+// Purgeable returns the tenants whose grace period is over and that have no
+// run queued or running.
+func (l *Ledger) Purgeable(ctx context.Context, now time.Time) (map[string]plan.Applied, error) {
+	return l.applied(ctx, `WHERE t.deleted AND t.purge_after <= $1 AND NOT EXISTS (SELECT FROM gitopsd.runs r
+		WHERE r.tenant = t.name AND r.status IN ('queued', 'running'))`, now)
+}
+
+// Enqueue queues one run that no commit asks for. The same run twice is one. A
+// purge of a tenant that is wanted again is dropped.
+func (l *Ledger) Enqueue(ctx context.Context, r pipeline.Run) error {
+	var spec *string
+	if r.Spec != nil {
+		doc, err := encode(r.Spec)
+		if err != nil {
+			return fault.Errorf(fault.Invalid, "queue run %s: %w", r.ID, err)
+		}
+		spec = &doc
+	}
+	return l.write(ctx, "queue run "+r.ID, func(b *pgx.Batch) {
+		b.Queue(`INSERT INTO gitopsd.runs (id, tenant, commit, operation, spec, infra, app)
+			SELECT $1, $2, $3, $4, $5::jsonb, $6, $7
+			WHERE $4 <> 'purge' OR EXISTS (SELECT FROM gitopsd.tenants WHERE name = $2 AND deleted)
+			ON CONFLICT (id) DO NOTHING`,
+			r.ID, r.Tenant, r.Commit, string(r.Operation), spec, r.Infra, r.App)
+		changed(b)
+	})
+}
