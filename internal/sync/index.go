@@ -13,25 +13,22 @@ import (
 // a path, and who has which host. The ledger is the truth; this is kept beside
 // it so that a plan costs what changed, not what there is.
 type Index struct {
-	domain  string
 	tenants map[string]entry
 	builtBy map[string][]string // path → tenants built from it
-	hosts   tenant.Hosts
+	hosts   *tenant.Hosts
 	live    int
 }
 
 type entry struct {
 	sources []string
-	hosts   []string
 	live    bool
 }
 
 // NewIndex returns the index of what is applied.
 func NewIndex(domain string, applied map[string]plan.Applied) *Index {
-	x := &Index{
-		domain: domain, tenants: map[string]entry{}, builtBy: map[string][]string{}, hosts: tenant.Hosts{},
-	}
-	for name, a := range applied {
+	x := &Index{tenants: map[string]entry{}, builtBy: map[string][]string{}, hosts: tenant.NewHosts(domain)}
+	for _, name := range slices.Sorted(maps.Keys(applied)) {
+		a := applied[name]
 		x.put(name, a.Tenant, a.Sources, !a.Deleted)
 	}
 	return x
@@ -46,15 +43,12 @@ func (x *Index) put(name string, t *tenant.Tenant, sources []string, live bool) 
 		x.live++
 		e.sources = sources
 		if t != nil {
-			e.hosts = tenant.HostsOf(t, x.domain)
+			x.hosts.Set(t)
 		}
 	}
 	x.tenants[name] = e
 	for _, s := range e.sources {
 		x.builtBy[s] = append(x.builtBy[s], name)
-	}
-	for _, h := range e.hosts {
-		x.hosts[h] = name
 	}
 }
 
@@ -69,11 +63,7 @@ func (x *Index) drop(name string) {
 			delete(x.builtBy, s)
 		}
 	}
-	for _, h := range e.hosts {
-		if x.hosts[h] == name {
-			delete(x.hosts, h)
-		}
-	}
+	x.hosts.Remove(name)
 	delete(x.tenants, name)
 }
 
@@ -108,35 +98,4 @@ func (x *Index) BuiltFrom(file string) []string {
 			return names
 		}
 	}
-}
-
-// hostsWithout returns who has which host, the named tenants left out: they are
-// about to claim theirs anew.
-func (x *Index) hostsWithout(names []string) tenant.Hosts {
-	hosts := maps.Clone(x.hosts)
-	for _, name := range names {
-		for _, h := range x.tenants[name].hosts {
-			if hosts[h] == name {
-				delete(hosts, h)
-			}
-		}
-	}
-	return hosts
-}
-
-// byAge orders names so that tenants that live come before new ones: who had
-// a host first keeps it.
-func (x *Index) byAge(names []string) []string {
-	sorted := slices.Clone(names)
-	slices.SortStableFunc(sorted, func(a, b string) int {
-		switch la, lb := x.tenants[a].live, x.tenants[b].live; {
-		case la == lb:
-			return 0
-		case la:
-			return -1
-		default:
-			return 1
-		}
-	})
-	return sorted
 }

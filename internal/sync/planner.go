@@ -57,17 +57,15 @@ func (p Planner) Plan(ctx context.Context, from, to string, index *Index, applie
 		Touched: names, Applied: known, Desired: map[string]plan.Desired{},
 		Live: index.Live(), Files: 1, Brake: p.Brake,
 	}
-	hosts := index.hostsWithout(names)
-	gone := false
-	for _, name := range index.byAge(names) {
-		d, found, err := p.desired(ctx, files, to, name, hosts)
-		if err != nil {
+	found, gone, err := p.files(files, names)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	clashes := index.hosts.Check(found)
+	for _, f := range found {
+		f.Problems = append(f.Problems, clashes[f.Name]...)
+		if in.Desired[f.Name], err = p.desired(ctx, to, f); err != nil {
 			return plan.Plan{}, err
-		}
-		if found {
-			in.Desired[name] = d
-		} else {
-			gone = true
 		}
 	}
 	if gone { // only a deletion needs to know how many files are left
@@ -102,8 +100,10 @@ func (p Planner) touched(ctx context.Context, from, to string, index *Index) ([]
 // nameOf returns the tenant that a tenant file is of.
 func (p Planner) nameOf(file string) (string, bool) {
 	dir, base := path.Split(file)
-	return tenant.NameOf(base), path.Clean(dir) == p.Dir && tenant.IsFile(base)
+	return stem(base), path.Clean(dir) == p.Dir && tenant.IsFile(base)
 }
+
+func stem(base string) string { return strings.TrimSuffix(base, path.Ext(base)) }
 
 // names lists the tenants that have a file.
 func (p Planner) names(files fs.FS) ([]string, error) {
@@ -117,7 +117,7 @@ func (p Planner) names(files fs.FS) ([]string, error) {
 	var names []string
 	for _, e := range entries {
 		if tenant.IsFile(e.Name()) {
-			names = append(names, tenant.NameOf(e.Name()))
+			names = append(names, stem(e.Name()))
 		}
 	}
 	return names, nil
@@ -128,35 +128,49 @@ func (p Planner) count(files fs.FS) (int, error) {
 	return len(names), err
 }
 
-// desired loads one tenant from a commit; found is false if it has no file.
-func (p Planner) desired(ctx context.Context, files fs.FS, commit, name string, hosts tenant.Hosts) (d plan.Desired, found bool, err error) {
-	f, found, err := tenant.LoadName(files, p.Dir, name)
-	if err != nil || !found {
-		return d, false, err
+// files reads the files of the named tenants; gone says whether one has none.
+// A file that might be there but can't be looked for is an error, never gone.
+func (p Planner) files(files fs.FS, names []string) (found []tenant.File, gone bool, err error) {
+	for _, name := range names {
+		there := false
+		for _, suffix := range []string{".yaml", ".yml"} {
+			file := path.Join(p.Dir, name+suffix)
+			_, err := fs.Lstat(files, file)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, false, fmt.Errorf("look for %s: %w", file, err)
+			}
+			found, there = append(found, tenant.LoadFile(files, file)), true
+			break // a second file beside it is a problem that LoadFile reports
+		}
+		gone = gone || !there
 	}
-	d.Problems = f.Problems
-	if len(d.Problems) == 0 {
-		d.Problems = hosts.Claim(f, p.Domain)
-	}
-	if len(d.Problems) > 0 {
-		return d, true, nil
+	return found, gone, nil
+}
+
+// desired says what a commit's file asks for.
+func (p Planner) desired(ctx context.Context, commit string, f tenant.File) (plan.Desired, error) {
+	if len(f.Problems) > 0 {
+		return plan.Desired{Problems: f.Problems}, nil
 	}
 	sources, digest, err := p.Apps.Sources(ctx, commit, f.Tenant)
 	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.NotFound) {
-		problem := f.ProblemAt("spec.app", err.Error())
+		problem := tenant.Problem{File: f.Path, Message: "spec.app: " + err.Error()}
 		var e *fault.Error
 		if errors.As(err, &e) {
 			problem.Hint = e.Hint
 		}
-		d.Problems = tenant.Problems{problem}
-		return d, true, nil
+		return plan.Desired{Problems: tenant.Problems{problem}}, nil
 	}
 	if err != nil {
-		return d, true, fmt.Errorf("find the source of %s: %w", name, err)
+		return plan.Desired{}, fmt.Errorf("find the source of %s: %w", f.Name, err)
 	}
-	d.Tenant, d.Sources = f.Tenant, sources
-	d.Infra, d.App = tenant.InfraDigest(f.Tenant), tenant.AppDigest(f.Tenant, digest)
-	return d, true, nil
+	return plan.Desired{
+		Tenant: f.Tenant, Sources: sources,
+		Infra: tenant.InfraDigest(f.Tenant), App: tenant.AppDigest(f.Tenant, digest),
+	}, nil
 }
 
 func short(commit string) string {
