@@ -57,7 +57,6 @@ type Loop struct {
 	index   *Index
 	head    string // accepted
 	held    string // head that was held last
-	running int
 	wake    chan struct{}
 	deliver chan struct{}
 
@@ -193,7 +192,7 @@ func (l *Loop) advance(ctx context.Context) error {
 	l.note(head, err)
 	if err != nil {
 		l.Log.Warn("cannot fetch; everything stays as it is", "error", err)
-		return nil //nolint:nilerr // noted; an unreachable repository changes nothing
+		return nil // noted: an unreachable repository changes nothing
 	}
 	if head == l.head {
 		l.held = ""
