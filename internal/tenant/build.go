@@ -120,7 +120,9 @@ func (b *builder) mapping(n *yaml.Node) any {
 			continue
 		}
 		if _, twice := members[key.Value]; twice {
-			b.duplicate(n, key)
+			first := n.Content[b.report.keysOf(n)[key.Value]]
+			b.report.at(b.here(key), fmt.Sprintf("the key %s stands twice", quote(key.Value)),
+				fmt.Sprintf("the first one is in line %d", first.Line))
 			continue
 		}
 		b.path = append(b.path, key.Value)
@@ -128,18 +130,6 @@ func (b *builder) mapping(n *yaml.Node) any {
 		b.path = b.path[:len(b.path)-1]
 	}
 	return members
-}
-
-func (b *builder) duplicate(n, key *yaml.Node) {
-	hint := ""
-	if !b.report.full() { // the search below must not be done a hundred thousand times
-		for i := 0; hint == ""; i += 2 {
-			if n.Content[i].Value == key.Value {
-				hint = fmt.Sprintf("the first one is in line %d", n.Content[i].Line)
-			}
-		}
-	}
-	b.report.at(b.here(key), fmt.Sprintf("the key %s stands twice", quote(key.Value)), hint)
 }
 
 // usableKey checks that a key is a plain text. Any plain scalar counts as one:

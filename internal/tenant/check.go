@@ -61,15 +61,12 @@ func (w violations) unknownKey(e *jsonschema.ValidationError, key string) {
 	if len(e.InstanceLocation) > 0 {
 		where = "in " + spell(e.InstanceLocation)
 	}
-	w.report.at(locateKey(w.report.root, path...),
-		fmt.Sprintf("unknown key %s %s", quote(key), where), w.keyHint(e, key))
+	w.report.atWith(w.report.locateKey(path...),
+		fmt.Sprintf("unknown key %s %s", quote(key), where), func() string { return w.keyHint(e, key) })
 }
 
 // keyHint says which key was meant, or where the key belongs, or which there are.
 func (w violations) keyHint(e *jsonschema.ValidationError, key string) string {
-	if w.report.full() {
-		return ""
-	}
 	known := keysOf(properties(w.rules.at(e.SchemaURL)))
 	if near := nearest(key, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
@@ -102,7 +99,7 @@ func (w violations) badName(e *jsonschema.ValidationError, name string) {
 			hint = fmt.Sprintf("at most %d characters", k.Want)
 		}
 	}
-	w.report.at(locateKey(w.report.root, append(path, name)...), message, hint)
+	w.report.at(w.report.locateKey(append(path, name)...), message, hint)
 }
 
 // leaves returns the errors that say what is wrong in the end.
@@ -141,7 +138,7 @@ func (w violations) missing(path []string, s map[string]any, keys []string) {
 		sub, _ := properties(s)[keys[0]].(map[string]any)
 		hint = example(keys[0], sub)
 	}
-	w.report.at(locate(w.report.root, path...), fmt.Sprintf("%s %s missing", strings.Join(names, " and "), verb), hint)
+	w.report.at(w.report.locate(path...), fmt.Sprintf("%s %s missing", strings.Join(names, " and "), verb), hint)
 }
 
 // example says what to write for a missing key.
@@ -170,7 +167,7 @@ func (w violations) notOne(path []string, s map[string]any) {
 	}
 	choice := "exactly one of " + strings.Join(all[:len(all)-1], ", ") + " and " + all[len(all)-1]
 	if len(present) == 0 {
-		w.report.at(locate(w.report.root, path...), fmt.Sprintf("%s has no source", spell(path)), "write "+choice)
+		w.report.at(w.report.locate(path...), fmt.Sprintf("%s has no source", spell(path)), "write "+choice)
 		return
 	}
 	slices.SortFunc(present, func(a, b string) int {
@@ -182,7 +179,7 @@ func (w violations) notOne(path []string, s map[string]any) {
 }
 
 func (w violations) keyPlace(path []string, key string) place {
-	return locateKey(w.report.root, append(slices.Clone(path), key)...)
+	return w.report.locateKey(append(slices.Clone(path), key)...)
 }
 
 // twice words the repetitions in a list of texts; the validator names but one.
@@ -201,7 +198,7 @@ func (w violations) twice(path []string) {
 		}
 		p := append(slices.Clone(path), index(i))
 		p0 := append(slices.Clone(path), index(before))
-		w.report.at(locate(w.report.root, p...), fmt.Sprintf("%s is %s again", spell(p), quote(text)),
-			fmt.Sprintf("it stands in line %d already", locate(w.report.root, p0...).line))
+		w.report.at(w.report.locate(p...), fmt.Sprintf("%s is %s again", spell(p), quote(text)),
+			fmt.Sprintf("it stands in line %d already", w.report.locate(p0...).line))
 	}
 }

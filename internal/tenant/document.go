@@ -21,7 +21,7 @@ type document struct {
 // left to check; then the report says why.
 func readDocument(r *report, data []byte) (*document, bool) {
 	if len(data) > MaxFile {
-		r.add(0, 0, fmt.Sprintf("the file has %d KiB; a tenant file has at most %d KiB", len(data)>>10, MaxFile>>10), "")
+		r.add(0, 0, fmt.Sprintf("the file is larger than %d KiB", MaxFile>>10), "no tenant file needs to be")
 		return nil, false
 	}
 	if !checkBytes(r, data) {

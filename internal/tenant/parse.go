@@ -35,7 +35,7 @@ func parse(name string, data []byte) File {
 	doc, ok := readDocument(r, data)
 	if ok {
 		f.domains = check(r, doc, f.Name)
-		if len(r.problems) == 0 {
+		if len(r.found) == 0 {
 			f.Tenant = decode(doc.value)
 		}
 	}
@@ -47,13 +47,18 @@ func parse(name string, data []byte) File {
 // returns where its domains stand.
 func check(r *report, doc *document, stem string) []place {
 	r.root = doc.root
-	checkSchema(r, doc.value)
-	checkRules(r, doc.value, stem)
-	checkUnclear(r, doc.unclear)
+	for i, phase := range []func(){
+		func() { checkSchema(r, doc.value) },
+		func() { checkRules(r, doc.value, stem) },
+		func() { checkUnclear(r, doc.unclear) },
+	} {
+		r.phase = i + 1
+		phase()
+	}
 	domains, _ := dig(doc.value, "spec", "domains").([]any)
 	places := make([]place, len(domains))
 	for i := range domains {
-		places[i] = locate(doc.root, "spec", "domains", index(i))
+		places[i] = r.locate("spec", "domains", index(i))
 	}
 	return places
 }
@@ -64,28 +69,27 @@ func stem(name string) string {
 	return strings.TrimSuffix(base, path.Ext(base))
 }
 
-// report collects the problems of one file: at most one for each position, the
-// first, since what is found later at the same place follows from it.
+// report collects the problems of one file.
 type report struct {
-	file     string
-	root     *yaml.Node
-	problems Problems
-	taken    map[[2]int]bool
+	file  string
+	root  *yaml.Node
+	phase int // of the checks; an earlier one's problem explains a later one's
+	found []finding
+	keys  map[*yaml.Node]map[string]int // see keysOf
+}
+
+// finding is a problem before it is known whether it will be reported.
+type finding struct {
+	Problem
+	phase int
+	more  func() string // the hint, if it costs time to make
 }
 
 // add notes a problem at a position; line 0 means the file as a whole.
 func (r *report) add(line, column int, message, hint string) {
-	at := [2]int{line, column}
-	if r.taken[at] {
-		return
-	}
-	if r.taken == nil {
-		r.taken = make(map[[2]int]bool)
-	}
-	r.taken[at] = true
-	r.problems = append(r.problems, Problem{
+	r.found = append(r.found, finding{phase: r.phase, Problem: Problem{
 		File: r.file, Line: line, Column: column, Message: message, Hint: hint,
-	})
+	}})
 }
 
 // at notes a problem where the user can see it.
@@ -96,20 +100,34 @@ func (r *report) at(p place, message, hint string) {
 	r.add(p.line, p.column, message, hint)
 }
 
-// full reports whether further problems will only be counted.
-func (r *report) full() bool { return len(r.problems) >= maxProblems }
+// atWith is at, with a hint that is only made if the problem is reported.
+func (r *report) atWith(p place, message string, hint func() string) {
+	r.at(p, message, "")
+	r.found[len(r.found)-1].more = hint
+}
 
-// sorted returns the problems ordered by position, cut at maxProblems.
+// sorted returns the problems ordered by position, cut at maxProblems. Where an
+// earlier phase found something, what a later one found at the same position
+// follows from it and is left out. The order does not depend on that of the
+// findings, in which the validator is random.
 func (r *report) sorted() Problems {
-	slices.SortStableFunc(r.problems, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	slices.SortStableFunc(r.found, func(a, b finding) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
+			cmp.Compare(a.phase, b.phase), cmp.Compare(a.Message, b.Message))
 	})
-	if more := len(r.problems) - maxProblems; more > 0 {
-		first := r.problems[maxProblems]
-		r.problems = append(r.problems[:maxProblems:maxProblems], Problem{
-			File: r.file, Line: first.Line, Column: first.Column,
-			Message: fmt.Sprintf("and %d more problems from here on", more),
-		})
+	found := slices.CompactFunc(r.found, func(a, b finding) bool {
+		return a.Line == b.Line && a.Column == b.Column && (a.phase < b.phase || a.Message == b.Message)
+	})
+	var ps Problems
+	for i, f := range found {
+		if i == maxProblems {
+			f.Message, f.Hint = fmt.Sprintf("and %d more problems from here on", len(found)-i), ""
+			return append(ps, f.Problem)
+		}
+		if f.more != nil {
+			f.Hint = f.more()
+		}
+		ps = append(ps, f.Problem)
 	}
-	return r.problems
+	return ps
 }

@@ -27,19 +27,25 @@ func placeOf(n, alias *yaml.Node) place {
 // begins below its key is located at the key, since that is what a reader
 // calls its place. A path that does not exist is located at its nearest
 // ancestor that does.
-func locate(root *yaml.Node, path ...string) place {
-	p, _ := find(root, path)
-	return p
+func (r *report) locate(path ...string) place {
+	_, value, _ := r.find(path)
+	return value
 }
 
 // locateKey returns where the key that a path ends with stands.
-func locateKey(root *yaml.Node, path ...string) place {
-	_, key := find(root, path)
+func (r *report) locateKey(path ...string) place {
+	_, _, key := r.find(path)
 	return key
 }
 
-func find(root *yaml.Node, path []string) (value, key place) {
-	n, alias := root, (*yaml.Node)(nil)
+// nodeAt returns the node of the value at a path, through aliases.
+func (r *report) nodeAt(path []string) *yaml.Node {
+	n, _, _ := r.find(path)
+	return n
+}
+
+func (r *report) find(path []string) (n *yaml.Node, value, key place) {
+	n, alias := r.root, (*yaml.Node)(nil)
 	follow := func() {
 		for n.Kind == yaml.AliasNode {
 			if alias == nil {
@@ -52,9 +58,9 @@ func find(root *yaml.Node, path []string) (value, key place) {
 	value = placeOf(n, alias)
 	key = value
 	for _, token := range path {
-		k, v := child(n, token)
+		k, v := r.child(n, token)
 		if v == nil {
-			return value, key
+			return n, value, key
 		}
 		key = placeOf(v, alias)
 		if k != nil {
@@ -67,17 +73,15 @@ func find(root *yaml.Node, path []string) (value, key place) {
 			value = key
 		}
 	}
-	return value, key
+	return n, value, key
 }
 
 // child returns the member or item of n that a token names, and a member's key.
-func child(n *yaml.Node, token string) (key, value *yaml.Node) {
+func (r *report) child(n *yaml.Node, token string) (key, value *yaml.Node) {
 	switch n.Kind {
 	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if k := n.Content[i]; k.Kind == yaml.ScalarNode && k.Value == token {
-				return k, n.Content[i+1]
-			}
+		if i, ok := r.keysOf(n)[token]; ok {
+			return n.Content[i], n.Content[i+1]
 		}
 	case yaml.SequenceNode:
 		if i, err := strconv.Atoi(token); err == nil && i >= 0 && i < len(n.Content) {
@@ -85,6 +89,25 @@ func child(n *yaml.Node, token string) (key, value *yaml.Node) {
 		}
 	}
 	return nil, nil
+}
+
+// keysOf returns where in n.Content each key stands, the first one of the same.
+// It is kept, so that a problem at each of many keys costs no search each.
+func (r *report) keysOf(n *yaml.Node) map[string]int {
+	if keys, ok := r.keys[n]; ok {
+		return keys
+	}
+	keys := make(map[string]int, len(n.Content)/2)
+	for i := len(n.Content) - 2; i >= 0; i -= 2 {
+		if k := n.Content[i]; k.Kind == yaml.ScalarNode {
+			keys[k.Value] = i
+		}
+	}
+	if r.keys == nil {
+		r.keys = make(map[*yaml.Node]map[string]int)
+	}
+	r.keys[n] = keys
+	return keys
 }
 
 // dig returns the value at a path of JSON objects, or nil.

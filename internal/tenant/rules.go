@@ -32,7 +32,7 @@ func checkRules(r *report, value any, stem string) {
 
 // bad notes a problem at the value at a path.
 func (c rules) bad(path []string, hint, format string, args ...any) {
-	c.report.at(locate(c.report.root, path...), spell(path)+" "+fmt.Sprintf(format, args...), hint)
+	c.report.at(c.report.locate(path...), spell(path)+" "+fmt.Sprintf(format, args...), hint)
 }
 
 // name checks that the file is called what the tenant is called.
@@ -52,7 +52,7 @@ func (c rules) secrets() {
 	for i, s := range secrets {
 		name, _ := s.(string)
 		if _, both := env[name]; both {
-			at := locateKey(c.report.root, "spec", "app", "env", name)
+			at := c.report.locateKey("spec", "app", "env", name)
 			c.bad([]string{"spec", "app", "secrets", index(i)}, "a variable has one source: remove one of the two",
 				"%s stands in spec.app.env, too, in line %d", quote(name), at.line)
 		}

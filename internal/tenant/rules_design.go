@@ -14,6 +14,9 @@ import (
 // maxString is the length of a FieldString, in characters.
 const maxString = 1000
 
+// maxModels is the schema's bound on the models of a design.
+const maxModels = 100
+
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // design checks the models against each other and each default against its
@@ -21,6 +24,9 @@ var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-
 func (c rules) design() {
 	path := []string{"spec", "app", "design", "models"}
 	models, _ := dig(c.value, path...).([]any)
+	if len(models) > maxModels { // the schema said so; comparing them all may take long
+		return
+	}
 	names := c.names(path, models)
 	for i, model := range models {
 		at := append(slices.Clone(path), index(i), "fields")
@@ -50,7 +56,7 @@ func (c rules) names(path []string, items []any) []string {
 			continue
 		}
 		other, _ := dig(items[first], "name").(string)
-		line := locate(c.report.root, append(slices.Clone(path), index(first), "name")...).line
+		line := c.report.locate(append(slices.Clone(path), index(first), "name")...).line
 		at := append(slices.Clone(path), index(i), "name")
 		if other == name {
 			c.bad(at, "", "is %s, like the one in line %d", quote(name), line)
@@ -70,13 +76,11 @@ func (c rules) field(path []string, field any, models []string) {
 	refPath := append(slices.Clone(path), "ref")
 	switch isRef := FieldType(kind) == FieldRef; {
 	case isRef && dig(field, "ref") == nil:
-		c.bad(path, "name the model: ref: "+strings.Join(models, " | "), "has the type ref, but no ref")
+		c.bad(path, "write ref: with one of the models "+briefly(models), "has the type ref, but no ref")
 	case isRef && hasRef && !slices.Contains(models, ref):
-		hint := "models: " + strings.Join(models, ", ")
-		if near := nearest(ref, models); near != "" {
-			hint = fmt.Sprintf("did you mean %q?", near)
-		}
-		c.bad(refPath, hint, "is %s, which is no model of this design", quote(ref))
+		c.report.atWith(c.report.locate(refPath...),
+			fmt.Sprintf("%s is %s, which is no model of this design", spell(refPath), quote(ref)),
+			func() string { return modelHint(ref, models) })
 	case !isRef && hasRef:
 		c.bad(refPath, "write type: ref, or remove it", "is only for the type ref")
 	}
@@ -88,9 +92,25 @@ func (c rules) field(path []string, field any, models []string) {
 	}
 }
 
+// briefly lists names, but not a hundred of them.
+func briefly(names []string) string {
+	const most = 10
+	if len(names) > most {
+		names = append(slices.Clone(names[:most]), "…")
+	}
+	return strings.Join(names, ", ")
+}
+
+func modelHint(ref string, models []string) string {
+	if near := nearest(ref, models); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "models: " + briefly(models)
+}
+
 // defaultHint says how a default would fit that is only written wrong.
 func (c rules) defaultHint(path []string, kind string) string {
-	n := nodeAt(c.report.root, path)
+	n := c.report.nodeAt(path)
 	if old, value := oldBool(n.Value); old && kind == string(FieldBool) {
 		return fmt.Sprintf("write %t", value)
 	}

@@ -15,13 +15,13 @@ import (
 
 // wrongType words a value of another type than the schema's.
 func (w violations) wrongType(path []string, s map[string]any, k *kind.Type) {
-	n := nodeAt(w.report.root, path)
+	n := w.report.nodeAt(path)
 	if k.Got == "null" {
 		hint := "write one, or remove the key"
 		if k.Want[0] == "string" {
 			hint += `; an empty text is ""`
 		}
-		w.report.at(locate(w.report.root, path...), subject(path)+" has no value", hint)
+		w.report.at(w.report.locate(path...), subject(path)+" has no value", hint)
 		return
 	}
 	var wants []string
@@ -40,7 +40,7 @@ func (w violations) wrongType(path []string, s map[string]any, k *kind.Type) {
 	case k.Got == "object" && k.Want[0] == "array":
 		hint = "write - before each item"
 	}
-	w.report.at(locate(w.report.root, path...),
+	w.report.at(w.report.locate(path...),
 		fmt.Sprintf("%s is %s, but must be %s", subject(path), shown(n, k.Got), strings.Join(wants, " or ")), hint)
 }
 
@@ -60,21 +60,6 @@ func scalarHint(n *yaml.Node, k *kind.Type) string {
 		return fmt.Sprintf("write [%s]", n.Value)
 	}
 	return ""
-}
-
-// nodeAt returns the node of the value at a path, through aliases.
-func nodeAt(root *yaml.Node, path []string) *yaml.Node {
-	n := root
-	for _, token := range path {
-		_, v := child(n, token)
-		if v == nil {
-			return n
-		}
-		for n = v; n.Kind == yaml.AliasNode; {
-			n = n.Alias
-		}
-	}
-	return n
 }
 
 func subject(path []string) string {
@@ -126,14 +111,14 @@ func (w violations) notInEnum(path []string, k *kind.Enum) {
 	text, _ := k.Got.(string)
 	message := fmt.Sprintf("%s is %s", spell(path), quote(text))
 	if len(names) == 1 {
-		w.report.at(locate(w.report.root, path...), message, "must be "+names[0])
+		w.report.at(w.report.locate(path...), message, "must be "+names[0])
 		return
 	}
 	hint := "must be " + strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
 	if near := nearest(text, names); near != "" {
 		hint = fmt.Sprintf("did you mean %q? it %s", near, hint)
 	}
-	w.report.at(locate(w.report.root, path...), message, hint)
+	w.report.at(w.report.locate(path...), message, hint)
 }
 
 // badValue words a value of the right type that is not acceptable.
@@ -143,7 +128,7 @@ func (w violations) badValue(e *jsonschema.ValidationError) {
 	switch k := e.ErrorKind.(type) {
 	case *kind.Not:
 		if reserved := w.reserved(s); reserved != "" {
-			message = fmt.Sprintf("%s is a reserved name", quote(nodeAt(w.report.root, path).Value))
+			message = fmt.Sprintf("%s is a reserved name", quote(w.report.nodeAt(path).Value))
 			hint = reserved
 		}
 	case *kind.Minimum:
@@ -159,13 +144,13 @@ func (w violations) badValue(e *jsonschema.ValidationError) {
 	case *kind.MinItems:
 		message, hint = subject(path)+" is empty", fmt.Sprintf("write at least %d", k.Want)
 	}
-	w.report.at(locate(w.report.root, path...), message, hint)
+	w.report.at(w.report.locate(path...), message, hint)
 }
 
 // unsuitable words a value that is not what its schema describes. An address
 // is not repeated: it may hold a password.
 func (w violations) unsuitable(s map[string]any, path []string) (message, hint string) {
-	n := nodeAt(w.report.root, path)
+	n := w.report.nodeAt(path)
 	hint = cmp.Or(valueHint(path, n.Value), wanted(s))
 	if slices.Contains(path, "url") {
 		return subject(path) + " is no usable address", hint

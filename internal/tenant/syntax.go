@@ -64,6 +64,9 @@ func syntaxCases() []syntaxCase {
 			hint: "define it first with &name", mark: "*"},
 		{library: "did not find expected <document start>", message: "text follows the end of the document",
 			hint: "a file describes one tenant"},
+		{library: "exceeded max depth", message: "values are nested far too deep"},
+		{library: "found incompatible YAML document", message: "this version of YAML is unknown",
+			hint: "remove the %YAML line"},
 		{library: "attempted to go past the end of stream", message: "the file ends in the middle of a value",
 			hint: ""},
 	}
@@ -91,6 +94,9 @@ func syntaxProblem(r *report, data []byte, err error) {
 		}
 	}
 	line = min(max(line, 1), len(lines))
+	if c.mark == quotes && !bytes.ContainsAny(lines[line-1], quotes) {
+		line = 1 // the library has no way to say so
+	}
 	if column := tabIndent(lines[line-1]); column > 0 {
 		r.add(line, column, "a tab in the indentation", "YAML is indented with spaces")
 		return
