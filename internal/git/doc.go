@@ -1,0 +1,30 @@
+// Package git keeps a bare mirror of one branch of one repository, and answers
+// from it: the files at a commit, what changed between two commits, which
+// commit descends from which.
+//
+// The source is a path on this machine or a URL. A path is read directly,
+// without a git process: its loose objects and packs are hard-linked into the
+// mirror (copied across file systems), so a fetch costs what changed and no
+// disk. Alternates would be cheaper still, but an object that was accepted must
+// stay readable after the source was rewritten and garbage-collected, and a
+// link keeps the content alive where a reference to the source does not.
+// Reading directly also works for repositories of another user, which git
+// itself refuses. What cannot be read so (a reftable, unusual alternates) is
+// fetched through git-upload-pack, as a URL is through its transport.
+//
+// Invariants:
+//
+//   - Closure: an object in the mirror has everything it refers to in the
+//     mirror, too. Objects are therefore placed bottom-up (blobs, trees, then
+//     commits, parents first), each by one link or rename; a fetch may be killed
+//     at any instant. Packs taken over together are covered by a marker file:
+//     while it exists, the taking over is repeated before anything else.
+//   - HEAD of the mirror is moved last, by rename, and only to a commit whose
+//     objects are there. Nothing that was accepted is removed.
+//   - Content is checked against its hash whenever it is read. What does not
+//     match, or is missing below something present, is ErrDamaged, never "not
+//     found": a damaged mirror must not look like deleted files. The next fetch
+//     builds a new mirror beside the old one and swaps them by rename.
+//   - Fetches are serialised between processes by a lock file; readers need none.
+//   - Credentials appear in no error and no log line.
+package git

@@ -1,0 +1,253 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/go-git/go-git/v5/plumbing/transport/client"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
+)
+
+const (
+	// fetchTimeout bounds one exchange with a server that stopped answering.
+	fetchTimeout = 10 * time.Minute
+	// maxHaves is how many of our commits are named to the server, so that it
+	// finds one that it has after its history was rewritten.
+	maxHaves = 64
+	// quarantinePrefix names directories in the mirror that hold what a server
+	// sent until it is placed.
+	quarantinePrefix = "incoming-"
+)
+
+// remote is a source behind one of git's transports.
+type remote struct {
+	endpoint *transport.Endpoint
+	auth     transport.AuthMethod
+	branch   string
+	name     string   // without credentials
+	secrets  []string // never to be shown
+	trees    *treeCache
+}
+
+func newRemote(cfg Config, trees *treeCache) (*remote, error) {
+	r := &remote{branch: cfg.Branch, trees: trees, name: redactURL(cfg.URL)}
+	ep, err := transport.NewEndpoint(cfg.URL)
+	if err != nil {
+		return nil, fault.Errorf(fault.Invalid, "repository %s: not a usable URL", r.name)
+	}
+	r.endpoint = ep
+	if r.auth, err = authFor(cfg, ep); err != nil {
+		return nil, err
+	}
+	for _, s := range []string{cfg.Token, ep.Password} {
+		if s != "" {
+			r.secrets = append(r.secrets, s, url.QueryEscape(s), url.PathEscape(s))
+		}
+	}
+	ep.User, ep.Password = userOf(ep), ""
+	return r, nil
+}
+
+// userOf keeps the user of an SSH URL, which is no credential; that of another
+// one went into the auth method.
+func userOf(ep *transport.Endpoint) string {
+	if ep.Protocol == "ssh" {
+		return ep.User
+	}
+	return ""
+}
+
+func (r *remote) close() {}
+
+// fetch brings the branch's commit into dst and returns it.
+func (r *remote) fetch(ctx context.Context, dst *bare, last plumbing.Hash) (plumbing.Hash, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	head, err := r.exchange(ctx, dst, last)
+	if err != nil {
+		return plumbing.ZeroHash, r.classify(ctx, err)
+	}
+	return head, nil
+}
+
+func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (_ plumbing.Hash, err error) {
+	c, err := client.NewClient(r.endpoint)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	session, err := c.NewUploadPackSession(r.endpoint, r.auth)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer func() { _ = session.Close() }()
+	adv, err := session.AdvertisedReferencesContext(ctx)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	head, ok := adv.References["refs/heads/"+r.branch]
+	if !ok {
+		var others []string
+		for name := range adv.References {
+			if b, ok := strings.CutPrefix(name, "refs/heads/"); ok {
+				others = append(others, b)
+			}
+		}
+		return plumbing.ZeroHash, branchMissing(r.branch, r.name, sorted(others))
+	}
+	if head == last && dst.db.has(head) || !dst.empty && dst.db.has(head) {
+		return head, nil
+	}
+	shallow := map[plumbing.Hash]bool{}
+	for _, h := range adv.Shallows {
+		shallow[h] = true
+	}
+	if err := dst.addShallow(shallow); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	quarantine, err := os.MkdirTemp(dst.dir, quarantinePrefix)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer func() { _ = os.RemoveAll(quarantine) }()
+	if err := r.download(ctx, session, adv, head, dst.haves(last), quarantine); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return head, r.place(ctx, dst, head, shallow, quarantine)
+}
+
+// download stores what dst lacks for head as one pack in the quarantine.
+func (r *remote) download(ctx context.Context, session transport.UploadPackSession, adv *packp.AdvRefs,
+	head plumbing.Hash, haves []plumbing.Hash, quarantine string,
+) (err error) {
+	req := packp.NewUploadPackRequestFromCapabilities(adv.Capabilities)
+	if adv.Capabilities.Supports(capability.NoProgress) {
+		if err := req.Capabilities.Set(capability.NoProgress); err != nil {
+			return err
+		}
+	}
+	req.Wants = []plumbing.Hash{head}
+	req.Haves = haves
+	resp, err := session.UploadPack(ctx, req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Close() }()
+	storage := filesystem.NewStorage(osfs.New(quarantine), cache.NewObjectLRU(cacheSize))
+	defer func() { _ = storage.Close() }()
+	return packfile.UpdateObjectStorage(storage, packOf(req.Capabilities, resp))
+}
+
+func packOf(c *capability.List, r io.Reader) io.Reader {
+	switch {
+	case c.Supports(capability.Sideband64k):
+		return sideband.NewDemuxer(sideband.Sideband64k, r)
+	case c.Supports(capability.Sideband):
+		return sideband.NewDemuxer(sideband.Sideband, r)
+	default:
+		return r
+	}
+}
+
+// place moves the quarantine's objects into dst: a few one by one, checked and
+// bottom-up, so that many fetches do not make many packs; many as their pack.
+func (r *remote) place(ctx context.Context, dst *bare, head plumbing.Hash, shallow map[plumbing.Hash]bool, quarantine string) error {
+	n, err := packSize(quarantine)
+	if err != nil {
+		return err
+	}
+	if !dst.empty && n <= maxCopied {
+		src := newStore(filepath.Join(quarantine, "objects"))
+		defer src.Close()
+		c := &copier{src: src, dst: dst.db, trees: r.trees, shallow: shallow, limit: maxCopied}
+		return c.copy(ctx, head)
+	}
+	if err := dst.movePack(quarantine); err != nil {
+		return err
+	}
+	return dst.check(head)
+}
+
+// haves returns commits of the mirror for the server to build upon.
+func (m *bare) haves(last plumbing.Hash) []plumbing.Hash {
+	var haves []plumbing.Hash
+	for h := last; !h.IsZero() && len(haves) < maxHaves; {
+		_, content, err := m.db.read(h)
+		if err != nil {
+			break // the oldest of a shallow mirror
+		}
+		info, err := parseCommit(h, content)
+		if err != nil {
+			break
+		}
+		haves = append(haves, h)
+		if h = plumbing.ZeroHash; len(info.parents) > 0 {
+			h = info.parents[0]
+		}
+	}
+	return haves
+}
+
+// classify gives an error of a transport its kind and takes credentials out.
+// The original is not wrapped, since its text may have them.
+func (r *remote) classify(ctx context.Context, err error) error {
+	var known *fault.Error
+	text := r.redact(err.Error())
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, transport.ErrRepositoryNotFound):
+		return fault.Errorf(fault.NotFound, "repository %s was not found", r.name).
+			WithHint("check the URL; a private repository also looks like this without a token that may read it")
+	case errors.Is(err, transport.ErrEmptyRemoteRepository):
+		return branchMissing(r.branch, r.name, nil)
+	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed),
+		errors.Is(err, transport.ErrInvalidAuthMethod):
+		return fault.Errorf(fault.Invalid, "repository %s refused the credentials: %s", r.name, text).
+			WithHint("give a token (HTTPS) or key (SSH) that may read the repository")
+	case ctx.Err() != nil:
+		return fault.Errorf(fault.Transient, "fetch from %s: %w", r.name, ctx.Err())
+	default:
+		return fault.Errorf(fault.Transient, "fetch from %s: %s", r.name, text).
+			WithHint("check that the repository can be reached from here")
+	}
+}
+
+func (r *remote) redact(s string) string {
+	for _, secret := range r.secrets {
+		s = strings.ReplaceAll(s, secret, "***")
+	}
+	return s
+}
+
+// redactURL takes user and password out of a URL; a path stays as it is.
+func redactURL(raw string) string {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return raw
+	}
+	host, path, slash := strings.Cut(rest, "/")
+	if at := strings.LastIndexByte(host, '@'); at >= 0 {
+		host = host[at+1:]
+	}
+	if slash {
+		path = "/" + path
+	}
+	return fmt.Sprintf("%s://%s%s", scheme, host, path)
+}
