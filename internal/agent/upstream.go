@@ -21,8 +21,8 @@ const (
 	maxIdle      = time.Second
 	maxIdleConns = 64
 	dialTimeout  = 5 * time.Second
-	maxHeader    = 1 << 20 // bytes of a response's header
-	smallBody    = 4 << 10 // bytes; fits the socket's buffer, so writing it cannot block
+	maxHeader    = 1 << 20  // bytes of a response's header
+	smallBody    = 16 << 10 // bytes; fits the sockets' buffers, so writing it cannot block
 )
 
 // errRefused is an app that takes no connection: nothing of the request was
@@ -314,7 +314,8 @@ func (t *tunnel) Close() error {
 	return nil
 }
 
-// sourceBody remembers that reading the client's body failed.
+// sourceBody remembers that reading the client's body failed. That the server
+// closed it, as it does once an answer is on its way, is no such failure.
 type sourceBody struct {
 	io.ReadCloser
 	err error
@@ -322,7 +323,7 @@ type sourceBody struct {
 
 func (b *sourceBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF && !errors.Is(err, http.ErrBodyReadAfterClose) {
 		b.err = err
 	}
 	return n, err
