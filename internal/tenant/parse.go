@@ -115,9 +115,14 @@ func (r *report) sorted() Problems {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.phase, b.phase), cmp.Compare(a.Message, b.Message))
 	})
-	found := slices.CompactFunc(r.found, func(a, b finding) bool {
-		return a.Line == b.Line && a.Column == b.Column && (a.phase < b.phase || a.Message == b.Message)
-	})
+	found := r.found[:0]
+	for _, f := range r.found {
+		if n := len(found) - 1; n >= 0 && f.Line == found[n].Line && f.Column == found[n].Column &&
+			(f.phase != found[n].phase || f.Message == found[n].Message) {
+			continue
+		}
+		found = append(found, f)
+	}
 	var ps Problems
 	for i, f := range found {
 		if i == maxProblems {
