@@ -1,0 +1,192 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"golang.org/x/term"
+)
+
+// terminal is where a command reads and writes.
+type terminal struct {
+	in       *os.File
+	out, err io.Writer
+	tty      bool // out is a terminal
+	colour   bool
+}
+
+func newTerminal(in, out, errs *os.File) *terminal {
+	tty := term.IsTerminal(int(out.Fd()))
+	return &terminal{
+		in: in, out: out, err: errs, tty: tty,
+		colour: tty && term.IsTerminal(int(errs.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	}
+}
+
+// colour is an ANSI colour. All are written with as many bytes, so that the
+// columns of a table stay aligned.
+type colour string
+
+const (
+	plain  colour = "\x1b[39m"
+	red    colour = "\x1b[31m"
+	green  colour = "\x1b[32m"
+	yellow colour = "\x1b[33m"
+	grey   colour = "\x1b[90m"
+)
+
+func (t *terminal) paint(c colour, text string) string {
+	if !t.colour {
+		return text
+	}
+	return string(c) + text + "\x1b[39m"
+}
+
+// printJSON writes what a machine reads.
+func (t *terminal) printJSON(v any) error {
+	enc := json.NewEncoder(t.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// table is lines of cells, the first line the header.
+type table struct {
+	t      *terminal
+	indent string
+	rows   [][]string
+}
+
+func (t *terminal) table(indent string, header ...string) *table {
+	return &table{t: t, indent: indent, rows: [][]string{header}}
+}
+
+func (b *table) row(cells ...string) { b.rows = append(b.rows, cells) }
+
+// print writes the table; paint colours a cell, given its column and text.
+func (b *table) print(paint func(column int, cell string) colour) error {
+	w := tabwriter.NewWriter(b.t.out, 0, 0, 2, ' ', 0)
+	for i, row := range b.rows {
+		fmt.Fprint(w, b.indent)
+		last := len(row) - 1
+		for last > 0 && row[last] == "" { // no blanks at the end of a line
+			last--
+		}
+		for column, cell := range row[:last+1] {
+			text := clean(cell)
+			if text == "" {
+				text = "-"
+			}
+			if paint != nil {
+				if c := plain; i > 0 {
+					c = paint(column, cell)
+					text = b.t.paint(c, text)
+				} else {
+					text = b.t.paint(plain, text)
+				}
+			}
+			if column < last {
+				text += "\t"
+			}
+			fmt.Fprint(w, text)
+		}
+		fmt.Fprintln(w)
+	}
+	return w.Flush()
+}
+
+// clean makes text from a tenant or a commit harmless for a terminal: nothing
+// in it moves the cursor, changes the title or turns the direction of writing.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
+}
+
+// cleanLines is clean for text of several lines.
+func cleanLines(text string) string {
+	lines := strings.Split(strings.ReplaceAll(text, "\t", "    "), "\n")
+	for i, line := range lines {
+		lines[i] = clean(strings.TrimSuffix(line, "\r"))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// cleanWriter is cleanLines for a stream.
+type cleanWriter struct{ w io.Writer }
+
+func (c cleanWriter) Write(p []byte) (int, error) {
+	text := strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return r
+		}
+		return []rune(clean(string(r)))[0]
+	}, string(p))
+	if _, err := io.WriteString(c.w, text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func indented(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
+
+// short shortens a commit or a release to what people compare.
+func short(digest string) string { return digest[:min(len(digest), 7)] }
+
+// age says how long ago something was, in one unit.
+func age(at, now time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	switch d := now.Sub(at); {
+	case d < time.Second:
+		return "0s"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+// took says how long something lasted.
+func took(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return ""
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	default:
+		return d.Round(time.Second).String()
+	}
+}
+
+// cut shortens text to a number of characters.
+func cut(text string, most int) string {
+	text, _, _ = strings.Cut(text, "\n")
+	if r := []rune(text); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return text
+}
+
+// outputFlag chooses between people and machines.
+type outputFlag struct {
+	Output string `help:"How to write: table or json." short:"o" enum:"table,json" default:"table"`
+}
+
+func (o outputFlag) json() bool { return o.Output == "json" }

@@ -1,0 +1,149 @@
+package console
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/gitopsd/gitopsd/internal/pipeline"
+	"github.com/gitopsd/gitopsd/internal/plan"
+	"github.com/gitopsd/gitopsd/internal/platform"
+	"github.com/gitopsd/gitopsd/internal/sync"
+)
+
+// Ledger is what is recorded, and the one thing that a user adds to it.
+type Ledger interface {
+	// Tenants returns every tenant, deleted ones too until they are purged, by name.
+	Tenants(ctx context.Context) ([]Record, error)
+	// Tenant returns one; fault.NotFound if there is none of the name.
+	Tenant(ctx context.Context, name string) (Record, error)
+	// Runs returns a tenant's runs, newest first.
+	Runs(ctx context.Context, tenant string, limit int) ([]pipeline.Run, error)
+	// Events returns a run's events after the one numbered after, in order.
+	Events(ctx context.Context, run string, after int64) ([]pipeline.Event, error)
+	// Receipts returns a tenant's receipts, or with "" all, newest first.
+	Receipts(ctx context.Context, tenant string) ([]pipeline.Receipt, error)
+	// Tombstones returns the tenants that are stopped and whose data is kept.
+	Tombstones(ctx context.Context) ([]pipeline.Tombstone, error)
+	// Commit returns the commit whose name starts with prefix; fault.NotFound
+	// if there is none, fault.Invalid if there are several.
+	Commit(ctx context.Context, prefix string) (sync.Progress, error)
+	// Commits returns what is known of the last commits, newest first.
+	Commits(ctx context.Context, limit int) ([]Listed, error)
+	// Approve lets a held commit be carried out.
+	Approve(ctx context.Context, commit, who string) error
+	// Applied returns what is recorded of the named tenants, or of all if nil.
+	Applied(ctx context.Context, names []string) (map[string]plan.Applied, error)
+	// Head returns the accepted commit, "" before the first.
+	Head(ctx context.Context) (string, error)
+	// Changes delivers after something was written, until ctx ends.
+	Changes(ctx context.Context) <-chan struct{}
+}
+
+// Platform is what is asked of the place where tenants live.
+type Platform interface {
+	Instances(ctx context.Context, tenant string) ([]platform.Instance, error)
+	Logs(ctx context.Context, tenant string, w io.Writer, follow bool) error
+}
+
+// Loop is the loop that follows the branch.
+type Loop interface {
+	Retry(ctx context.Context, name string) error
+	Wake()
+	Health() sync.Health
+}
+
+// Secrets takes the values of tenants' secrets.
+type Secrets interface {
+	SetSecret(ctx context.Context, tenant, name, value string) error
+}
+
+// Record is what the ledger knows of one tenant.
+type Record struct {
+	plan.Applied
+	Name     string
+	Phase    Phase
+	Accepted time.Time     // its file changed last
+	Deployed time.Time     // Release took traffic
+	Run      *pipeline.Run // that is running, else queued, else ended last
+}
+
+// Phase is how a tenant is, in a word: the ledger's, or PhaseGone.
+type Phase string
+
+// PhaseGone is the phase of a tenant that was taken away, with a receipt.
+const PhaseGone Phase = "Gone"
+
+// Summary is one tenant in a list.
+type Summary struct {
+	Name     string    `json:"name"`
+	Phase    Phase     `json:"phase"`
+	Message  string    `json:"message,omitempty"` // one line: why, or what is under way
+	URL      string    `json:"url,omitempty"`
+	Release  string    `json:"release,omitempty"` // that serves
+	Commit   string    `json:"commit"`            // accepted last
+	Accepted time.Time `json:"accepted,omitzero"` // its file changed last
+	Deployed time.Time `json:"deployed,omitzero"` // the release took traffic
+}
+
+// Detail is everything about one tenant.
+type Detail struct {
+	Summary
+	URLs      []string            `json:"urls,omitempty"`
+	Applied   *plan.Applied       `json:"applied,omitempty"`
+	Instances []platform.Instance `json:"instances,omitempty"`
+	// InstancesError says why the instances could not be asked.
+	InstancesError string              `json:"instancesError,omitempty"`
+	Runs           []Run               `json:"runs,omitempty"` // the last few, newest first
+	Tombstone      *pipeline.Tombstone `json:"tombstone,omitempty"`
+	Receipts       []pipeline.Receipt  `json:"receipts,omitempty"` // newest first
+}
+
+// Run is a run and its history.
+type Run struct {
+	pipeline.Run
+	Events []pipeline.Event `json:"events"`
+}
+
+// Listed is a commit in a list.
+type Listed struct {
+	Commit       sync.Commit             `json:"commit"`
+	Hold         *sync.Hold              `json:"hold,omitempty"`
+	SupersededBy string                  `json:"supersededBy,omitempty"`
+	Items        map[pipeline.Status]int `json:"items,omitempty"`  // how many are where
+	Status       *sync.CommitStatus      `json:"status,omitempty"` // last one put
+}
+
+// Commit is a commit and how far it is.
+type Commit struct {
+	sync.Progress
+	State       sync.CommitState `json:"state"`
+	Description string           `json:"description"`
+}
+
+// Settled reports whether nothing more happens to the commit by itself: it is
+// done, failed or superseded, or it is held.
+func (c Commit) Settled() bool { return c.State != sync.StatePending || c.Hold != nil }
+
+// Approval says who lets a held commit be carried out.
+type Approval struct {
+	Who string `json:"who"`
+}
+
+// Applied is what a plan of any tree is made against.
+type Applied struct {
+	Head    string                  `json:"head"`
+	Domain  string                  `json:"domain"`
+	Brake   plan.Brake              `json:"brake"`
+	Tenants map[string]plan.Applied `json:"tenants"`
+}
+
+// Stored says what became of a secret.
+type Stored struct {
+	Tenant string `json:"tenant"`
+	Name   string `json:"name"`
+	// Known reports whether the tenant exists; a value may be set before.
+	Known bool `json:"known"`
+	// Wanted reports whether the tenant's accepted file names the secret.
+	Wanted bool `json:"wanted"`
+}

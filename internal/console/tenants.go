@@ -1,0 +1,209 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/platform"
+	"github.com/gitopsd/gitopsd/internal/tenant"
+)
+
+const (
+	shownRuns = 5
+	maxSecret = 64 << 10 // bytes
+)
+
+func (s *Server) tenants(w http.ResponseWriter, r *http.Request) error {
+	records, err := s.config.Ledger.Tenants(r.Context())
+	if err != nil {
+		return fmt.Errorf("read tenants: %w", err)
+	}
+	list := make([]Summary, len(records))
+	for i, rec := range records {
+		list[i] = s.summary(rec)
+	}
+	return answer(w, list)
+}
+
+func (s *Server) summary(r Record) Summary {
+	sum := Summary{
+		Name: r.Name, Phase: r.Phase, Message: messageOf(r), Release: r.Release, Commit: r.Commit,
+		Accepted: r.Accepted, Deployed: r.Deployed,
+	}
+	if !r.Deleted {
+		sum.URL = s.url(r.Name + "." + s.config.Domain)
+	}
+	return sum
+}
+
+// url returns where a host of a tenant is reached.
+func (s *Server) url(host string) string {
+	_, port, err := net.SplitHostPort(s.config.Edge)
+	switch {
+	case err != nil:
+		return "https://" + host + "/"
+	case port == "80":
+		return "http://" + host + "/"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+func (s *Server) tenant(w http.ResponseWriter, r *http.Request) error {
+	ctx, name := r.Context(), r.PathValue("name")
+	receipts, err := s.config.Ledger.Receipts(ctx, name)
+	if err != nil {
+		return fmt.Errorf("read receipts: %w", err)
+	}
+	d := Detail{Receipts: receipts}
+	rec, err := s.config.Ledger.Tenant(ctx, name)
+	switch {
+	case fault.Is(err, fault.NotFound) && len(receipts) > 0:
+		last := receipts[0]
+		d.Summary = Summary{
+			Name: name, Phase: PhaseGone, Commit: last.Commit,
+			Message: "taken away " + last.At.UTC().Format(time.DateTime) + " UTC",
+		}
+	case fault.Is(err, fault.NotFound):
+		return fault.Errorf(fault.NotFound, "there is no tenant %s", name).WithHint("see all with: gitopsd get tenants")
+	case err != nil:
+		return fmt.Errorf("read tenant %s: %w", name, err)
+	default:
+		d.Summary, d.Applied = s.summary(rec), &rec.Applied
+		s.addHosts(&d)
+		if err := s.addInstances(ctx, &d); err != nil {
+			return err
+		}
+	}
+	if err := s.addHistory(ctx, &d); err != nil {
+		return err
+	}
+	return answer(w, d)
+}
+
+func (s *Server) addHosts(d *Detail) {
+	if d.Applied.Tenant == nil || d.Applied.Deleted {
+		return
+	}
+	for _, host := range platform.Assemble(d.Applied.Tenant, s.config.Domain).Hosts {
+		d.URLs = append(d.URLs, s.url(host))
+	}
+}
+
+// addInstances asks the agents. What is recorded is worth showing even when
+// they do not answer.
+func (s *Server) addInstances(ctx context.Context, d *Detail) error {
+	var err error
+	d.Instances, err = s.config.Platform.Instances(ctx, d.Name)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		d.InstancesError = err.Error()
+	}
+	return nil
+}
+
+func (s *Server) addHistory(ctx context.Context, d *Detail) error {
+	ledger := s.config.Ledger
+	runs, err := ledger.Runs(ctx, d.Name, shownRuns)
+	if err != nil {
+		return fmt.Errorf("read runs of %s: %w", d.Name, err)
+	}
+	for _, run := range runs {
+		run.Spec = nil // what was accepted is in Applied
+		events, err := ledger.Events(ctx, run.ID, 0)
+		if err != nil {
+			return fmt.Errorf("read events of %s: %w", run.ID, err)
+		}
+		d.Runs = append(d.Runs, Run{run, orEmpty(events)})
+	}
+	stones, err := ledger.Tombstones(ctx)
+	if err != nil {
+		return fmt.Errorf("read tombstones: %w", err)
+	}
+	for _, t := range stones {
+		if t.Tenant == d.Name {
+			d.Tombstone = &t
+		}
+	}
+	return nil
+}
+
+func (s *Server) retry(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	if err := s.config.Loop.Retry(r.Context(), name); err != nil {
+		return err
+	}
+	s.config.Log.Info("retry asked for", "tenant", name)
+	return answer(w, struct {
+		Tenant string `json:"tenant"`
+	}{name})
+}
+
+func (s *Server) setSecret(w http.ResponseWriter, r *http.Request) error {
+	name, key := r.PathValue("name"), r.PathValue("key")
+	if !regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`).MatchString(name) || len(name) > tenant.MaxName {
+		return fault.Errorf(fault.Invalid, "%q cannot be a tenant's name", name)
+	}
+	if !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`).MatchString(key) {
+		return fault.Errorf(fault.Invalid, "%q cannot be a secret's name", key).
+			WithHint("letters, digits and _, such as STRIPE_KEY")
+	}
+	value, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSecret))
+	var big *http.MaxBytesError
+	switch {
+	case errors.As(err, &big):
+		return fault.Errorf(fault.Invalid, "the value is larger than %d KiB: %w", maxSecret>>10, err)
+	case err != nil:
+		return fault.Errorf(fault.Transient, "read the value: %w", err)
+	case len(value) == 0:
+		return fault.Errorf(fault.Invalid, "the value is empty")
+	case slices.Contains(value, 0):
+		return fault.Errorf(fault.Invalid, "the value has a NUL byte, which no environment variable can have")
+	}
+	if err := s.config.Secrets.SetSecret(r.Context(), name, key, string(value)); err != nil {
+		return fmt.Errorf("set secret %s of %s: %w", key, name, err)
+	}
+	s.config.Log.Info("secret set", "tenant", name, "secret", key)
+	stored := Stored{Tenant: name, Name: key}
+	rec, err := s.config.Ledger.Tenant(r.Context(), name)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return fmt.Errorf("the value is set; read tenant %s: %w", name, err)
+	}
+	if stored.Known = err == nil; stored.Known && rec.Tenant != nil {
+		stored.Wanted = slices.Contains(rec.Tenant.App.Secrets, key)
+	}
+	return answer(w, stored)
+}
+
+func (s *Server) receipts(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.config.Ledger.Receipts(r.Context(), "")
+	if err != nil {
+		return fmt.Errorf("read receipts: %w", err)
+	}
+	return answer(w, orEmpty(list))
+}
+
+func (s *Server) tombstones(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.config.Ledger.Tombstones(r.Context())
+	if err != nil {
+		return fmt.Errorf("read tombstones: %w", err)
+	}
+	return answer(w, orEmpty(list))
+}
+
+// orEmpty makes a list that JSON shows as [] rather than null.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
