@@ -32,12 +32,12 @@ type Instance struct {
 	Port int    `json:"port"`
 }
 
-// Write makes r the tenant's records.
-func Write(dir string, r Records) error {
+// Write makes r the tenant's records, and reports whether that changed them.
+func Write(dir string, r Records) (bool, error) {
 	if err := r.check(r.Tenant); err != nil {
-		return err
+		return false, err
 	}
-	return durable.WriteJSON(file(dir, r.Tenant), r, 0o600, durable.Owner{})
+	return durable.UpdateJSON(file(dir, r.Tenant), r, 0o600, durable.Owner{})
 }
 
 // Remove takes the tenant's records away. Having none is no error.

@@ -23,13 +23,16 @@ const rescan = 2 * time.Second
 
 // Config configures the server.
 type Config struct {
-	Dir    string // of the tenants' records
-	Addr   string // host:port, for UDP and TCP
-	Logger *slog.Logger
+	Dir    string       // of the tenants' records
+	Addr   string       // host:port, for UDP and TCP
+	Logger *slog.Logger // nil: slog's default
 }
 
 // Serve answers until ctx is done, which is no error.
 func Serve(ctx context.Context, c Config) error {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
 	t := newTable(c.Dir, c.Logger)
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {

@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,4 +141,22 @@ func SyncDir(dir string) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// Update is Write, unless the file has that content already; it reports whether
+// it wrote.
+func Update(path string, content []byte, mode fs.FileMode, owner Owner) (bool, error) {
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
+		return false, nil
+	}
+	return true, Write(path, content, mode, owner)
+}
+
+// UpdateJSON is Update with v as JSON.
+func UpdateJSON(path string, v any, mode fs.FileMode, owner Owner) (bool, error) {
+	content, err := encode(v)
+	if err != nil {
+		return false, fmt.Errorf("write %s: %w", path, err)
+	}
+	return Update(path, content, mode, owner)
 }

@@ -84,8 +84,12 @@ func (s *Server) URL(tenant, password string) string {
 }
 
 func (s *Server) url(role, password, database string) string {
+	user := url.User(role)
+	if password != "" {
+		user = url.UserPassword(role, password)
+	}
 	u := url.URL{
-		Scheme: "postgres", User: url.UserPassword(role, password),
+		Scheme: "postgres", User: user,
 		Host: s.ports.Addr("postgres"), Path: "/" + database, RawQuery: "sslmode=disable",
 	}
 	return u.String()

@@ -181,16 +181,18 @@ func (s *Server) disown(ctx context.Context, name, database string) error {
 	return err
 }
 
-// Dump writes the tenant's database to path, in pg_dump's custom format, as
-// the tenant's own role. The file is the caller's alone.
-func (s *Server) Dump(ctx context.Context, tenant, password, path string) error {
+// Dump writes the tenant's database to path, in pg_dump's custom format. The
+// file is the caller's alone. The master connects, whom no connection limit nor
+// changed password keeps out, and takes the tenant's role on.
+func (s *Server) Dump(ctx context.Context, tenant, path string) error {
 	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	cmd := s.command(ctx, "pg_dump", "--format=custom", "--no-password", "--dbname="+s.url(Role(tenant), "", Role(tenant)))
-	cmd.Env = append(cmd.Env, "PGPASSWORD="+password) // arguments are seen by everyone
+	cmd := s.command(ctx, "pg_dump", "--format=custom", "--no-password", "--lock-wait-timeout=60s",
+		"--role="+Role(tenant), "--dbname="+s.url(Master, "", Role(tenant)))
+	cmd.Env = append(cmd.Env, "PGPASSWORD="+s.c.MasterPassword) // arguments are seen by everyone
 	cmd.Stdout = out
 	var complaint strings.Builder
 	cmd.Stderr = &complaint

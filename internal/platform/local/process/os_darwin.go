@@ -73,6 +73,16 @@ func UserProcesses(uid int) ([]int, error) {
 	return pids, nil
 }
 
+// RunsAs reports whether a process runs as the given user.
+func RunsAs(pid, uid int) bool {
+	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	return err == nil && int(p.Proc.P_pid) == pid && int(p.Eproc.Ucred.Uid) == uid
+}
+
+// Listener would return the process that listens on a TCP port; this system
+// does not tell.
+func Listener(string) (pid int, command string) { return 0, "" }
+
 // Within would return the processes whose working directory is dir; this
 // system does not tell.
 func Within(string) ([]int, error) {

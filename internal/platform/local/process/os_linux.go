@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -113,8 +114,7 @@ func UserProcesses(uid int) ([]int, error) {
 		if err != nil {
 			continue
 		}
-		var st unix.Stat_t
-		if unix.Stat("/proc/"+e.Name(), &st) != nil || int(st.Uid) != uid {
+		if !RunsAs(pid, uid) {
 			continue
 		}
 		if _, _, alive := look(pid); alive {
@@ -122,6 +122,51 @@ func UserProcesses(uid int) ([]int, error) {
 		}
 	}
 	return pids, nil
+}
+
+// RunsAs reports whether a process runs as the given user: its real user id,
+// which a program that makes itself undumpable cannot hide.
+func RunsAs(pid, uid int) bool {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(status)) {
+		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			fields := strings.Fields(ids)
+			return len(fields) > 0 && fields[0] == strconv.Itoa(uid)
+		}
+	}
+	return false
+}
+
+// Listener returns the process that listens on a TCP port, and its command
+// line, if both can be found.
+func Listener(port string) (pid int, command string) {
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return 0, ""
+	}
+	sockets := make(map[string]bool)
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		b, _ := os.ReadFile(table)
+		for line := range strings.Lines(string(b)) {
+			f := strings.Fields(line) // sl local_address rem_address st … inode; 0A is LISTEN
+			if len(f) > 9 && f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", n)) {
+				sockets["socket:["+f[9]+"]"] = true
+			}
+		}
+	}
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is well-formed
+	for _, fd := range fds {
+		if target, err := os.Readlink(fd); err != nil || !sockets[target] {
+			continue
+		}
+		pid, _ := strconv.Atoi(strings.Split(fd, "/")[2])
+		b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+		return pid, strings.TrimSpace(strings.ReplaceAll(string(b), "\x00", " "))
+	}
+	return 0, ""
 }
 
 // Within returns the processes whose working directory is dir.

@@ -53,6 +53,16 @@ func (p Ports) has(port int) bool {
 	return false
 }
 
+// free reports whether all of them can be listened on.
+func (p Ports) free() bool {
+	for _, port := range p {
+		if !free(port) {
+			return false
+		}
+	}
+	return true
+}
+
 // complete reports whether every use has a port.
 func (p Ports) complete(uses []string) bool {
 	for _, use := range uses {

@@ -23,7 +23,8 @@ type Service struct {
 	// process is to be started or adopted, so it may write configuration files;
 	// it must give the same answer for the same ports as long as nothing changed.
 	Prepare func(Ports) (Command, error)
-	// Restarted, if set, is told after Supervise started the service anew.
+	// Restarted, if set, is told after Supervise started the service anew, maybe
+	// on other ports. Without it the service keeps its ports while supervised.
 	Restarted func(Ports)
 	// Signal asks the process to end. Zero means SIGTERM.
 	Signal syscall.Signal

@@ -103,6 +103,10 @@ func (r *Runner) tryRevive(ctx context.Context, e *entry, name string) bool {
 		r.log.Error("process not started again", "process", name, "error", err)
 		return false
 	}
+	if e.service.Restarted == nil && !rec.Ports.free() {
+		r.log.Error("process not started again: somebody took its port", "process", name, "ports", rec.Ports)
+		return false
+	}
 	status, err := r.start(e.service, rec)
 	if err != nil {
 		r.log.Error("process not started again", "process", name, "error", err)

@@ -1,0 +1,247 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/platform/local/dns"
+	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/local/process"
+)
+
+// edgeConfig is what the edge's process is started with; the edge's own type
+// of the same JSON shape reads it.
+type edgeConfig struct {
+	Addr      string `json:"addr"`
+	Admin     string `json:"admin"`
+	DNS       string `json:"dns"`
+	Domain    string `json:"domain"`
+	Routes    string `json:"routes"`
+	KeyFile   string `json:"keyFile"`
+	AccessLog string `json:"accessLog"`
+}
+
+// route is one tenant's file for the edge.
+type route struct {
+	Tenant  string   `json:"tenant"`
+	Hosts   []string `json:"hosts"`
+	SRV     string   `json:"srv"`
+	Bucket  string   `json:"bucket"`
+	Static  string   `json:"static"`
+	EdgeKey string   `json:"edgeKey"`
+	Serial  uint64   `json:"serial"`
+}
+
+// systemPath is the PATH of servers.
+const systemPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+func (d *Driver) startEdge(ctx context.Context) error {
+	_, err := d.runner.Ensure(ctx, process.Service{
+		Name: "edge", Ports: []string{"admin"}, Grace: 30 * time.Second,
+		Prepare: func(ports process.Ports) (process.Command, error) {
+			if !d.runner.Status("edge").Running {
+				if err := d.checkEdgeAddr(); err != nil {
+					return process.Command{}, err
+				}
+			}
+			config := edgeConfig{
+				Addr: d.c.EdgeAddr, Admin: ports.Addr("admin"), DNS: d.dnsAddr(), Domain: d.c.Domain,
+				Routes: d.path("edge", "routes"), KeyFile: d.path("secrets", "edge.key"),
+				AccessLog: d.path("logs", "access.log"),
+			}
+			path := d.path("edge", "edge.json")
+			if _, err := durable.UpdateJSON(path, config, 0o600, durable.Owner{}); err != nil {
+				return process.Command{}, err
+			}
+			home := d.path("edge")
+			return process.Command{
+				Path: d.self, Args: []string{"edge", "--config", path}, Dir: home,
+				Env:  []string{systemPath, "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home},
+				Same: fmt.Sprintf("%s\n%+v", d.self, config),
+			}, nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return d.awaitPort(ctx, "edge", d.c.EdgeAddr)
+}
+
+// checkEdgeAddr fails if somebody listens where the edge is to.
+func (d *Driver) checkEdgeAddr() error {
+	l, err := net.Listen("tcp", d.c.EdgeAddr)
+	if err == nil {
+		return l.Close()
+	}
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return fault.Errorf(fault.Invalid, "the edge cannot listen on %s: %w", d.c.EdgeAddr, err).
+			WithHint("choose another address with --edge-addr")
+	}
+	by := "another process"
+	if _, port, err := net.SplitHostPort(d.c.EdgeAddr); err == nil {
+		if pid, command := process.Listener(port); pid != 0 {
+			by = fmt.Sprintf("process %d (%s)", pid, command)
+		}
+	}
+	return fault.Errorf(fault.Invalid, "the edge's address %s is in use by %s", d.c.EdgeAddr, by).
+		WithHint("stop it, or choose another address with --edge-addr")
+}
+
+// awaitPort waits until a process that was started accepts connections.
+func (d *Driver) awaitPort(ctx context.Context, name, addr string) error {
+	return d.awaitProcess(ctx, name, func(ctx context.Context) error {
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+}
+
+// awaitProcess waits until a process answers, for a while, and as long as it lives.
+func (d *Driver) awaitProcess(ctx context.Context, name string, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for wait := 2 * time.Millisecond; ; wait = min(wait*3/2, 50*time.Millisecond) {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		if !d.runner.Status(name).Running {
+			return fault.Errorf(fault.Transient, "%s ended right after its start", name).WithDetail(d.logTail(name))
+		}
+		select {
+		case <-ctx.Done():
+			return fault.Errorf(fault.Stalled, "%s does not answer: %w", name, err).WithDetail(d.logTail(name))
+		case <-time.After(wait):
+		}
+	}
+}
+
+// logTail returns the last lines of a process's output.
+func (d *Driver) logTail(name string) string {
+	b, err := os.ReadFile(d.runner.LogFile(name))
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(b[max(0, len(b)-8<<10):])), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+}
+
+// writeRoute has the tenant's route at the edge as the state says. With renew
+// the edge is to look at the tenant's instances at once.
+func (d *Driver) writeRoute(st *state, renew bool) error {
+	want := route{
+		Tenant: st.Tenant, Hosts: st.Config.Hosts, SRV: dns.Name(st.Tenant), Bucket: d.bucket(st.Tenant),
+		Static: st.Static, EdgeKey: d.keys.derive("edge", st.Tenant), Serial: st.Serial,
+	}
+	var have route
+	there, err := durable.ReadJSON(d.routeFile(st.Tenant), &have)
+	if err == nil && there && !renew && reflect.DeepEqual(have, want) {
+		return nil
+	}
+	st.Serial = max(st.Serial, have.Serial) + 1
+	if err := d.save(st); err != nil { // first: a number is not given twice
+		return err
+	}
+	want.Serial = st.Serial
+	return durable.WriteJSON(d.routeFile(st.Tenant), want, 0o600, durable.Owner{})
+}
+
+// routeState is what the edge says it does with a route; the edge's own type
+// of the same JSON shape is the source.
+type routeState struct {
+	Serial    uint64   `json:"serial"`
+	Instances []string `json:"instances"`
+}
+
+// awaitRoute waits until the edge has the tenant's route as it was written, and
+// these instances.
+func (d *Driver) awaitRoute(ctx context.Context, st *state, instances []dns.Instance) error {
+	var want []string
+	for _, i := range instances {
+		want = append(want, fmt.Sprintf("%s:%d", i.Addr, i.Port))
+	}
+	slices.Sort(want)
+	return d.awaitEdge(ctx, st.Tenant, func(status int, have routeState) bool {
+		slices.Sort(have.Instances)
+		return status == http.StatusOK && have.Serial >= st.Serial && slices.Equal(have.Instances, want)
+	})
+}
+
+// awaitEdge waits until the edge's answer about a tenant is as wanted.
+func (d *Driver) awaitEdge(ctx context.Context, tenant string, want func(status int, s routeState) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for wait := 2 * time.Millisecond; ; wait = min(wait*3/2, 50*time.Millisecond) {
+		admin := d.runner.Status("edge").Ports.Addr("admin")
+		status, body, err := ask(ctx, http.MethodGet, "http://"+admin+"/routes/"+tenant, "")
+		var s routeState
+		if err == nil && json.Unmarshal(body, &s) == nil && want(status, s) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fault.Errorf(fault.Transient, "the edge does not follow the route of %s (status %d: %.200s): %w",
+				tenant, status, body, errors.Join(err, ctx.Err()))
+		case <-time.After(wait):
+		}
+	}
+}
+
+// RemoveRoute implements platform.Platform. It returns when neither DNS nor the
+// edge knows the tenant any more.
+func (d *Driver) RemoveRoute(ctx context.Context, tenant string) error {
+	if err := checkTenant(tenant); err != nil {
+		return err
+	}
+	unlock, err := d.locks.lock(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := d.unroute(ctx, tenant); err != nil {
+		return fmt.Errorf("remove route of %s: %w", tenant, err)
+	}
+	return nil
+}
+
+func (d *Driver) unroute(ctx context.Context, tenant string) error {
+	if err := durable.Remove(d.routeFile(tenant)); err != nil {
+		return err
+	}
+	if err := dns.Remove(d.path("dns"), tenant); err != nil {
+		return err
+	}
+	if err := d.awaitNames(ctx, tenant, nil); err != nil {
+		return err
+	}
+	return d.awaitEdge(ctx, tenant, func(status int, _ routeState) bool { return status == http.StatusNotFound })
+}
+
+// edgeKnows asks the edge whether it has a route of the tenant.
+func (d *Driver) edgeKnows(ctx context.Context, tenant string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	admin := d.runner.Status("edge").Ports.Addr("admin")
+	status, body, err := ask(ctx, http.MethodGet, "http://"+admin+"/routes/"+tenant, "")
+	switch {
+	case err != nil:
+		return false, fault.Errorf(fault.Transient, "ask the edge for %s: %w", tenant, err)
+	case status == http.StatusOK, status == http.StatusNotFound:
+		return status == http.StatusOK, nil
+	}
+	return false, fault.Errorf(fault.Transient, "ask the edge for %s: status %d: %.200s", tenant, status, body)
+}
