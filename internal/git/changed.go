@@ -35,7 +35,8 @@ type Change struct {
 }
 
 // Changed returns the files at or below the given paths that differ between
-// two commits, ordered by path. "" or "." means everything; no paths, nothing.
+// two commits, ordered by path. "" or "." means everything; no paths, nothing;
+// a slash at the end of a path says nothing more.
 // Only trees that differ are read, and none outside the paths.
 func (m *Mirror) Changed(ctx context.Context, from, to string, paths []string) ([]Change, error) {
 	scope, err := newScope(paths)

@@ -56,7 +56,11 @@ func newRemote(cfg Config, trees *treeCache) (*remote, error) {
 	if r.auth, err = authFor(cfg, ep); err != nil {
 		return nil, err
 	}
-	for _, s := range []string{cfg.Token, ep.Password} {
+	lone := "" // a user without password is a token
+	if ep.Password == "" && ep.Protocol != "ssh" {
+		lone = ep.User
+	}
+	for _, s := range []string{cfg.Token, ep.Password, lone} {
 		if s != "" {
 			r.secrets = append(r.secrets, s, url.QueryEscape(s), url.PathEscape(s))
 		}

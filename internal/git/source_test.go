@@ -2,6 +2,7 @@ package git_test
 
 import (
 	"context"
+	"encoding/hex"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -33,6 +34,7 @@ func newSource(t testing.TB, initArgs ...string) *source {
 		t.Fatal(err)
 	}
 	s.git(append([]string{"init", "-q", "-b", "main"}, initArgs...)...)
+	s.git("config", "gc.auto", "0") // nothing in the background
 	return s
 }
 
@@ -149,4 +151,21 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		}
 		time.Sleep(time.Millisecond) // between looks at the condition
 	}
+}
+
+// tree stores a tree of one entry, which git itself might refuse to make.
+func (s *source) tree(mode, name, hash string) string {
+	s.t.Helper()
+	path := filepath.Join(s.t.TempDir(), "tree")
+	writeFile(s.t, path, mode+" "+name+"\x00"+rawHash(s.t, hash))
+	return s.git("hash-object", "-t", "tree", "-w", "--literally", path)
+}
+
+func rawHash(t testing.TB, name string) string {
+	t.Helper()
+	b, err := hex.DecodeString(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
