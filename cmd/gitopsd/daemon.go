@@ -26,7 +26,7 @@ import (
 
 // config is what the daemon is told; flags and the config file fill it.
 type config struct {
-	Repo        string     `yaml:"repo"`   // path or URL
+	Repo        string     `yaml:"repo"` // path or URL
 	Branch      string     `yaml:"branch"`
 	Data        string     `yaml:"data"`   // directory
 	Domain      string     `yaml:"domain"` // tenants are at <name>.<domain>
@@ -48,7 +48,6 @@ func defaults() config {
 type daemon struct {
 	config
 	log      *slog.Logger
-	lock     *dirLock
 	platform *local.Driver
 	ledger   *postgres.Ledger
 	mirror   *git.Mirror
@@ -67,12 +66,10 @@ func open(ctx context.Context, c config, log *slog.Logger, progress func(string)
 			d.Close()
 		}
 	}()
-	if err := os.MkdirAll(c.Data, 0o711); err != nil {
-		return d, fmt.Errorf("make data directory: %w", err)
-	}
-	if d.lock, err = lockDir(c.Data); err != nil {
+	if c.Data, err = dataDir(c.Data, progress); err != nil {
 		return d, err
 	}
+	d.config = c
 	self, agent, err := binaries()
 	if err != nil {
 		return d, err
@@ -84,13 +81,15 @@ func open(ctx context.Context, c config, log *slog.Logger, progress func(string)
 	if err != nil {
 		return d, err
 	}
-	if d.ledger, err = postgres.Open(ctx, d.platform.LedgerURL()); err != nil {
+	if d.ledger, err = postgres.Open(ctx, d.platform.LedgerURL(), postgres.WithLogger(log)); err != nil {
 		return d, fmt.Errorf("open ledger: %w", err)
 	}
 	if err := d.ledger.Acquire(ctx, holder()); err != nil {
 		return d, fmt.Errorf("take the lease: %w", err)
 	}
-	d.mirror, err = git.Open(ctx, git.Config{URL: c.Repo, Branch: c.Branch, Dir: filepath.Join(c.Data, "mirror.git")})
+	d.mirror, err = git.Open(ctx, git.Config{
+		URL: c.Repo, Branch: c.Branch, Dir: filepath.Join(c.Data, "mirror.git"), Logger: log,
+	})
 	if err != nil {
 		return d, fmt.Errorf("open repository: %w", err)
 	}
@@ -122,7 +121,7 @@ func (d *daemon) wire(ctx context.Context) (err error) {
 	}
 	d.console, err = console.New(console.Config{
 		Ledger: d.ledger, Platform: d.platform, Loop: d.loop, Secrets: d.platform,
-		Addr: d.ConsoleAddr, Data: d.Data, Domain: d.Domain, Log: d.log,
+		Addr: d.ConsoleAddr, Data: d.Data, Domain: d.Domain, Edge: d.EdgeAddr, Brake: d.Brake, Log: d.log,
 	})
 	return err
 }
@@ -131,7 +130,7 @@ func (d *daemon) wire(ctx context.Context) (err error) {
 func (d *daemon) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.platform.Supervise(ctx) })
-	g.Go(func() error { return d.ledger.Keep(ctx) })
+	g.Go(func() error { return <-d.ledger.Keep(ctx) })
 	g.Go(func() error { return d.console.Serve(ctx) })
 	g.Go(func() error { return d.loop.Run(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -145,15 +144,22 @@ func (d *daemon) Close() {
 	if d.engine != nil {
 		d.engine.Close(10 * time.Second)
 	}
+	if d.console != nil {
+		d.console.Close()
+	}
 	if d.ledger != nil {
 		d.ledger.Close()
+	}
+	if d.mirror != nil {
+		if err := d.mirror.Close(); err != nil {
+			d.log.Warn("closing the mirror", "error", err)
+		}
 	}
 	if d.platform != nil {
 		if err := d.platform.Close(); err != nil {
 			d.log.Warn("closing the platform", "error", err)
 		}
 	}
-	d.lock.release()
 }
 
 // engineRef lets the loop be made before the engine that wakes it.
@@ -183,6 +189,21 @@ func binaries() (self, agent string, err error) {
 			WithHint("build both with: make build")
 	}
 	return self, agent, nil
+}
+
+// dataDir makes the data directory and returns where it really is.
+func dataDir(dir string, progress func(string)) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find data directory: %w", err)
+	}
+	if abs, err = local.Place(abs, progress); err != nil {
+		return "", fmt.Errorf("place data directory: %w", err)
+	}
+	if err := os.MkdirAll(abs, 0o711); err != nil {
+		return "", fmt.Errorf("make data directory: %w", err)
+	}
+	return abs, nil
 }
 
 func holder() string {

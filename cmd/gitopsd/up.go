@@ -60,7 +60,9 @@ func (d *daemon) shutdown(ctx context.Context, progress func(string)) error {
 	d.engine.Close(10 * time.Second)
 	d.ledger.Close()
 	d.engine, d.ledger = nil, nil
-	if err := d.platform.Shutdown(ctx, progress); err != nil {
+	platform := d.platform
+	d.platform = nil // Shutdown closes it
+	if err := platform.Shutdown(ctx, progress); err != nil {
 		return fmt.Errorf("stop the platform: %w", err)
 	}
 	return nil

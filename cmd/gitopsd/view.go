@@ -25,11 +25,7 @@ func (v *progressView) follow(ctx context.Context, d *daemon) {
 				v.line("cannot follow the repository: " + failing)
 			}
 		}
-		if commits, err := d.ledger.Commits(ctx, 5); err == nil {
-			for i := len(commits) - 1; i >= 0; i-- {
-				v.commit(commits[i])
-			}
-		}
+		v.recent(ctx, d)
 		select {
 		case <-ctx.Done():
 			return
@@ -37,6 +33,19 @@ func (v *progressView) follow(ctx context.Context, d *daemon) {
 			if !open {
 				return
 			}
+		}
+	}
+}
+
+// recent shows the newest commits, oldest first.
+func (v *progressView) recent(ctx context.Context, d *daemon) {
+	commits, err := d.ledger.Commits(ctx, 5)
+	if err != nil {
+		return // the loop says so in the log
+	}
+	for i := len(commits) - 1; i >= 0; i-- {
+		if p, err := d.ledger.Commit(ctx, commits[i].Commit.SHA); err == nil {
+			v.commit(p)
 		}
 	}
 }
@@ -56,7 +65,7 @@ func (v *progressView) commit(p sync.Progress) {
 	if settledBefore && !p.Status.At.After(v.since) {
 		return
 	}
-	head := p.Commit.SHA[:7] + " " + p.Commit.Subject
+	head := p.Commit.SHA[:7] + " " + clean(p.Commit.Subject)
 	if p.Hold != nil && p.SupersededBy == "" {
 		head += "\n  held: " + p.Hold.Message
 	}
@@ -83,7 +92,7 @@ func (v *progressView) item(i sync.ItemProgress) string {
 	}
 	switch {
 	case cause != nil:
-		return line + "failed: " + indent(describe(cause))
+		return line + "failed: " + whole(cause)
 	case i.Operation == "":
 		return line + i.Reason
 	case i.Status == pipeline.Succeeded && i.Operation == plan.Deprovision:
@@ -96,8 +105,8 @@ func (v *progressView) item(i sync.ItemProgress) string {
 	return strings.TrimRight(fmt.Sprintf("%s%s %s", line, i.Operation, i.State), " ")
 }
 
-// describe returns a failure with all that helps.
-func describe(r *fault.Record) string {
+// whole returns a failure with all that helps, safe to show.
+func whole(r *fault.Record) string {
 	text := r.Message
 	if r.Detail != "" {
 		text += "\n" + strings.TrimSpace(r.Detail)
@@ -105,10 +114,8 @@ func describe(r *fault.Record) string {
 	if r.Hint != "" {
 		text += "\nhint: " + r.Hint
 	}
-	return text
+	return strings.ReplaceAll(cleanLines(text), "\n", "\n    ")
 }
-
-func indent(text string) string { return strings.ReplaceAll(text, "\n", "\n    ") }
 
 // url returns where a tenant answers.
 func (v *progressView) url(tenant string) string {

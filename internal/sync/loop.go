@@ -23,8 +23,8 @@ type Source interface {
 	// Commits returns the commits after from up to to on the first-parent line,
 	// newest first, at most limit; Parent names the one before the last.
 	Commits(ctx context.Context, from, to string, limit int) ([]Commit, error)
-	// Wake delivers when there may be something to fetch.
-	Wake() <-chan struct{}
+	// Watch delivers when there may be something to fetch, until ctx ends.
+	Watch(ctx context.Context) <-chan struct{}
 }
 
 // Engine runs machines.
@@ -144,6 +144,7 @@ func (l *Loop) load(ctx context.Context) error {
 
 func (l *Loop) follow(ctx context.Context) error {
 	fetch := true
+	arrivals := l.Source.Watch(ctx)
 	timer := time.NewTimer(l.Interval)
 	defer timer.Stop()
 	for {
@@ -160,8 +161,11 @@ func (l *Loop) follow(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-l.Source.Wake():
-			fetch = true
+		case _, open := <-arrivals:
+			fetch = open
+			if !open {
+				arrivals = nil
+			}
 		case <-l.wake:
 			fetch = false
 		case <-timer.C:
