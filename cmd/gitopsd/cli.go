@@ -11,6 +11,8 @@ import (
 
 // commands is the command line: one field a subcommand.
 type commands struct {
+	Up       upCmd       `cmd:"" help:"Run the whole platform on this machine; Ctrl-C stops it."`
+	Run      runCmd      `cmd:"" help:"Run the daemon for a service manager."`
 	Validate validateCmd `cmd:"" help:"Check tenant files, without a daemon."`
 	Plan     planCmd     `cmd:"" help:"Say what the working tree would change."`
 	Get      getCmd      `cmd:"" help:"List tenants, commits, receipts or tombstones."`
@@ -22,6 +24,10 @@ type commands struct {
 	Retry    retryCmd    `cmd:"" help:"Try again what failed last for a tenant."`
 	Secret   secretCmd   `cmd:"" help:"Set the value of a tenant's secret."`
 	Version  versionCmd  `cmd:"" help:"Show the version."`
+
+	// What the daemon starts as processes of their own.
+	DNS  dnsCmd  `cmd:"" name:"dns" hidden:""`
+	Edge edgeCmd `cmd:"" hidden:""`
 }
 
 const description = `Host a tenant for each YAML file in a Git repository.

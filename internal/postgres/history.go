@@ -49,9 +49,9 @@ func (l *Ledger) Tombstones(ctx context.Context) ([]pipeline.Tombstone, error) {
 	return all, failure("list tombstones", err)
 }
 
-// Receipts returns a tenant's receipts, newest first.
+// Receipts returns a tenant's receipts, or with "" all, newest first.
 func (l *Ledger) Receipts(ctx context.Context, tenant string) ([]pipeline.Receipt, error) {
-	return l.receipts(ctx, `WHERE tenant = $1 ORDER BY at DESC`, clean(tenant))
+	return l.receipts(ctx, `WHERE $1 = '' OR tenant = $1 ORDER BY at DESC, tenant`, clean(tenant))
 }
 
 // Receipt returns the receipt of a run; fault.NotFound if there is none.
