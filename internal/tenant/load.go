@@ -160,6 +160,9 @@ func read(fsys fs.FS, name string, kind fs.FileMode) ([]byte, *Problem) {
 }
 
 func unreadable(name string, err error) Problem {
+	if errors.Is(err, fs.ErrNotExist) {
+		return Problem{File: name, Message: "does not exist"}
+	}
 	var path *fs.PathError
 	if errors.As(err, &path) { // the path is said already
 		err = path.Err

@@ -64,6 +64,8 @@ func syntaxCases() []syntaxCase {
 			hint: "define it first with &name", mark: "*"},
 		{library: "did not find expected <document start>", message: "text follows the end of the document",
 			hint: "a file describes one tenant"},
+		{library: "did not find expected node content", message: "a list or mapping in brackets breaks off here",
+			hint: "write the value, or close the bracket"},
 		{library: "exceeded max depth", message: "values are nested far too deep"},
 		{library: "found incompatible YAML document", message: "this version of YAML is unknown",
 			hint: "remove the %YAML line"},
