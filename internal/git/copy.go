@@ -102,7 +102,7 @@ func (c *copier) copy(ctx context.Context, head plumbing.Hash) error {
 		if err := c.copyTree(ctx, commit.tree, base, 0); err != nil {
 			return fmt.Errorf("commit %s: %w", commit.hash, err)
 		}
-		if err := c.copyObject(ctx, commit.hash); err != nil {
+		if err := c.copyObject(ctx, commit.hash, true); err != nil {
 			return err
 		}
 	}
@@ -147,7 +147,7 @@ func (c *copier) copyTree(ctx context.Context, h, base plumbing.Hash, depth int)
 	if failed != nil {
 		return failed
 	}
-	return c.copyObject(ctx, h)
+	return c.copyObject(ctx, h, true)
 }
 
 func (c *copier) copyEntry(ctx context.Context, o, n *entry, depth int) error {
@@ -163,22 +163,32 @@ func (c *copier) copyEntry(ctx context.Context, o, n *entry, depth int) error {
 	case o != nil && o.hash == n.hash, c.dst.has(n.hash):
 		return nil
 	default:
-		return c.copyObject(ctx, n.hash)
+		return c.copyObject(ctx, n.hash, false)
 	}
 }
 
-func (c *copier) copyObject(ctx context.Context, h plumbing.Hash) error {
+// copyObject places an object that is checked already, when it can be linked, or
+// is checked here.
+func (c *copier) copyObject(ctx context.Context, h plumbing.Hash, checked bool) error {
 	if err := cancelled(ctx); err != nil {
 		return err
 	}
 	if c.placed++; c.placed > c.limit {
 		return errTooMany
 	}
+	if checked {
+		if done, err := c.dst.link(c.src, h); done || err != nil {
+			return err
+		}
+	}
 	typ, content, err := c.src.read(h)
 	if err != nil {
 		return sourceError(err)
 	}
-	return c.dst.place(c.src, h, typ, content)
+	if done, err := c.dst.link(c.src, h); done || err != nil {
+		return err
+	}
+	return c.dst.write(h, typ, content)
 }
 
 // errSource marks what is wrong with the source rather than the mirror.

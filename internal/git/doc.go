@@ -24,7 +24,10 @@
 //   - Content is checked against its hash whenever it is read. What does not
 //     match, or is missing below something present, is ErrDamaged, never "not
 //     found": a damaged mirror must not look like deleted files. The next fetch
-//     builds a new mirror beside the old one and swaps them by rename.
+//     builds a new mirror beside the old one and swaps them by rename. Objects are not synced to disk one by one: what a power failure takes is
+//     damage like any other, and rebuilt.
+//   - Many loose objects are packed in the background; a loose object goes away
+//     only when a pack that is in place has it, and readers look again.
 //   - Fetches are serialised between processes by a lock file; readers need none.
 //   - Credentials appear in no error and no log line.
 package git

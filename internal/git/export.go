@@ -24,7 +24,8 @@ import (
 // not a directory of the commit is fault.NotFound. A file <dir>.index beside
 // dir remembers which content each file has, so that an unchanged one costs one
 // lstat; it is only a memory: without it, or after anything else, contents are
-// compared. Exports to one dir exclude each other, also between processes.
+// compared. Exports to one dir exclude each other by <dir>.lock, also between
+// processes.
 func (m *Mirror) Export(ctx context.Context, commit, name, dir string) error {
 	x := &exporter{m: m, files: map[string]*entry{}, dirs: map[string]bool{".": true}}
 	if err := x.plan(ctx, commit, name); err != nil {

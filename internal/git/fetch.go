@@ -65,6 +65,7 @@ func (m *Mirror) fetch(ctx context.Context) (plumbing.Hash, error) {
 		return m.rebuild(ctx)
 	}
 	removeQuarantines(b.dir)
+	b.db.sync()
 	head, err := m.source.fetch(ctx, b, last)
 	if errors.Is(err, ErrDamaged) {
 		return m.rebuild(ctx)
@@ -78,6 +79,7 @@ func (m *Mirror) fetch(ctx context.Context) (plumbing.Hash, error) {
 	m.mu.Lock()
 	m.head = head
 	m.mu.Unlock()
+	m.compactSoon(b)
 	return head, nil
 }
 
@@ -86,6 +88,11 @@ func (m *Mirror) rebuild(ctx context.Context) (plumbing.Hash, error) {
 	if _, err := os.Stat(m.cfg.Dir); err == nil {
 		m.log.Warn("rebuilding the damaged mirror", "dir", m.cfg.Dir, "repository", m.Repository())
 	}
+	unlock, err := lockFile(ctx, m.cfg.Dir+".compact.lock") // else it might fill the new one with objects of the old
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer unlock()
 	b, err := createBare(m.cfg.Dir + ".new")
 	if err != nil {
 		return plumbing.ZeroHash, fmt.Errorf("create mirror: %w", err)

@@ -50,6 +50,10 @@ type Mirror struct {
 	trees *treeCache
 	wake  broadcast
 
+	background sync.WaitGroup
+	closing    context.Context //nolint:containedctx // ends the background's work
+	close      context.CancelFunc
+
 	damaged atomic.Bool // seen by a reader; the next fetch rebuilds
 
 	fetching sync.Mutex // held by Fetch; guards source
@@ -74,6 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Mirror, error) {
 		return nil, fault.Errorf(fault.Invalid, "a mirror needs a repository and a directory")
 	}
 	m := &Mirror{cfg: cfg, log: cfg.Logger, trees: newTreeCache()}
+	m.closing, m.close = context.WithCancel(context.WithoutCancel(ctx))
 	if m.log == nil {
 		m.log = slog.Default()
 	}
@@ -143,6 +148,8 @@ func validBranch(name string) bool {
 
 // Close releases what the mirror holds open. Reads and fetches must have ended.
 func (m *Mirror) Close() error {
+	m.close()
+	m.background.Wait()
 	m.fetching.Lock()
 	defer m.fetching.Unlock()
 	m.source.close()

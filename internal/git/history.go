@@ -43,15 +43,15 @@ func (m *Mirror) IsAncestor(ctx context.Context, ancestor, descendant string) (b
 	if err != nil {
 		return false, err
 	}
-	if ancestor == descendant {
-		return true, nil
-	}
 	from, err := m.commit(ancestor)
 	if fault.Is(err, fault.NotFound) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
+	}
+	if from.hash == to.hash {
+		return true, nil
 	}
 	w, err := m.newWalk()
 	if err != nil {

@@ -11,8 +11,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -38,10 +41,12 @@ const (
 // store reads objects from one or more object directories through go-git, whose
 // storage is not safe for concurrent use by itself.
 type store struct {
-	dirs []string // object directories; the first is written to
+	dirs   []string     // object directories; the first is written to
+	placed atomic.Int64 // loose objects, since last compacted
 
 	mu     sync.Mutex
 	layers []*filesystem.Storage
+	packs  []time.Time // when the directories of packs last changed, as opened
 }
 
 // newStore reads the given object directories, each named "objects".
@@ -52,6 +57,7 @@ func newStore(dirs ...string) *store {
 }
 
 func (s *store) open() {
+	s.packs = s.packTimes()
 	s.layers = make([]*filesystem.Storage, len(s.dirs))
 	for i, dir := range s.dirs {
 		s.layers[i] = filesystem.NewStorageWithOptions(osfs.New(filepath.Dir(dir)), cache.NewObjectLRU(cacheSize),
@@ -71,6 +77,26 @@ func (s *store) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closeLayers()
+}
+
+func (s *store) packTimes() []time.Time {
+	times := make([]time.Time, len(s.dirs))
+	for i, dir := range s.dirs {
+		if info, err := os.Stat(filepath.Join(dir, "pack")); err == nil {
+			times[i] = info.ModTime()
+		}
+	}
+	return times
+}
+
+// sync refreshes the store if packs came or went, through whomever.
+func (s *store) sync() {
+	s.mu.Lock()
+	same := slices.EqualFunc(s.packs, s.packTimes(), time.Time.Equal)
+	s.mu.Unlock()
+	if !same {
+		s.refresh()
+	}
 }
 
 // refresh forgets which packs exist.
@@ -202,19 +228,25 @@ func loosePath(objects string, h plumbing.Hash) string {
 	return filepath.Join(objects, name[:2], name[2:])
 }
 
-// place brings one object, already read from src, into the store: as a link to
-// src's loose object if there is one, else as a new loose object.
-func (s *store) place(src *store, h plumbing.Hash, typ plumbing.ObjectType, content []byte) error {
+// link brings one object into the store as a link to src's loose object, and
+// reports whether there is one that can be linked.
+func (s *store) link(src *store, h plumbing.Hash) (bool, error) {
 	target := loosePath(s.dirs[0], h)
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return fmt.Errorf("place object: %w", err)
+		return false, fmt.Errorf("place object: %w", err)
 	}
 	for _, dir := range src.dirs {
 		err := os.Link(loosePath(dir, h), target)
 		if err == nil || errors.Is(err, fs.ErrExist) {
-			return nil
+			s.placed.Add(1)
+			return true, nil
 		}
 	}
+	return false, nil
+}
+
+// write brings one object into the store as a loose object of its own.
+func (s *store) write(h plumbing.Hash, typ plumbing.ObjectType, content []byte) error {
 	var buf bytes.Buffer
 	z, err := zlib.NewWriterLevel(&buf, zlib.BestSpeed) // trees are hashes, which do not compress
 	if err != nil {
@@ -223,7 +255,8 @@ func (s *store) place(src *store, h plumbing.Hash, typ plumbing.ObjectType, cont
 	_, _ = z.Write(objectHeader(typ, len(content))) // a bytes.Buffer never fails
 	_, _ = z.Write(content)
 	_ = z.Close()
-	return writeWhole(target, &buf, 0o444)
+	s.placed.Add(1)
+	return writeWhole(loosePath(s.dirs[0], h), &buf, 0o444)
 }
 
 // writeWhole makes a file appear with all its content or not at all.
