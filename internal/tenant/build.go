@@ -202,10 +202,10 @@ func isControl(c rune) bool { return c < 0x20 && c != '\t' && c != '\n' && c != 
 // oldBool reports whether a plain text is a boolean to a reader of YAML 1.1,
 // and which.
 func oldBool(text string) (old, value bool) {
-	switch strings.ToLower(text) {
-	case "yes", "on":
+	switch text {
+	case "yes", "Yes", "YES", "on", "On", "ON":
 		return true, true
-	case "no", "off":
+	case "no", "No", "NO", "off", "Off", "OFF":
 		return true, false
 	}
 	return false, false

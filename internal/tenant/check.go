@@ -146,9 +146,14 @@ func example(key string, s map[string]any) string {
 	if only, _ := s["enum"].([]any); len(only) == 1 {
 		return fmt.Sprintf("write %s: %v", key, only[0])
 	}
+	return key + ": " + firstSentence(s)
+}
+
+// firstSentence returns what a schema says of its value, without the dot.
+func firstSentence(s map[string]any) string {
 	description, _ := s["description"].(string)
 	sentence, _, _ := strings.Cut(description, ". ")
-	return key + ": " + strings.TrimSuffix(sentence, ".")
+	return strings.TrimSuffix(sentence, ".")
 }
 
 // notOne words that the app has no source, or several.

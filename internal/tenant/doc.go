@@ -9,4 +9,10 @@
 // Two digests split a tenant: the infra digest covers everything but
 // spec.app; the app digest covers spec.app and the source it names. A change
 // that moves only the app digest never touches infrastructure.
+//
+// Hosts keeps host names apart between tenants: what one file cannot show.
+//
+// Files are hostile until read: size, nesting, what aliases stand for and the
+// number of problems are bounded, and reading one costs time in proportion to
+// its size.
 package tenant

@@ -37,6 +37,9 @@ func (w violations) wrongType(path []string, s map[string]any, k *kind.Type) {
 		}
 	case n.Kind == yaml.ScalarNode:
 		hint = scalarHint(n, k)
+		if hint == "" && k.Want[0] == "integer" { // the description has the unit
+			hint = firstSentence(s)
+		}
 	case k.Got == "object" && k.Want[0] == "array":
 		hint = "write - before each item"
 	}

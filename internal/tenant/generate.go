@@ -1,0 +1,3 @@
+package tenant
+
+//go:generate go run ./schemadoc ../../docs/tenant.md
