@@ -61,7 +61,7 @@ func Open(ctx context.Context, c Config) (_ *Driver, err error) {
 	}
 	d := &Driver{layout: layout{dir}, c: c, locks: locks{held: make(map[string]*tenantLock)}}
 	d.closing = sync.OnceValue(d.close)
-	if err := d.layout.make(); err != nil {
+	if err = d.layout.make(); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	if d.lock, err = lockFile(d.path("platform.lock")); err != nil {
@@ -79,10 +79,20 @@ func Open(ctx context.Context, c Config) (_ *Driver, err error) {
 	if d.runner, err = process.New(d.path("run"), d.path("logs"), c.Logger); err != nil {
 		return nil, err
 	}
-	if err := d.check(); err != nil { // before anything that takes long
+	if err = d.check(); err != nil { // before anything that takes long
 		return nil, err
 	}
-	return d, d.start(ctx)
+	found, err := d.runner.Live("")
+	if err != nil {
+		return nil, err
+	}
+	if err = d.start(ctx); err != nil {
+		if len(found) == 0 { // nothing ran before: leave nothing behind
+			err = errors.Join(err, d.stop(context.WithoutCancel(ctx), c.Progress))
+		}
+		return nil, err
+	}
+	return d, nil
 }
 
 // check finds what only the user can put right.
@@ -213,8 +223,12 @@ func (d *Driver) close() error {
 
 // Shutdown stops everything, what others depend on last, and closes the
 // driver. Data and ports are kept for the next Open.
-func (d *Driver) Shutdown(ctx context.Context, progress func(string)) (err error) {
-	defer func() { err = errors.Join(err, d.Close()) }()
+func (d *Driver) Shutdown(ctx context.Context, progress func(string)) error {
+	return errors.Join(d.stop(ctx, progress), d.Close())
+}
+
+// stop ends every process of the platform.
+func (d *Driver) stop(ctx context.Context, progress func(string)) error {
 	agents, err := d.runner.Names(agentPrefix)
 	if err != nil {
 		return err

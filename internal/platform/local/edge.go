@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -119,25 +117,15 @@ func (d *Driver) awaitProcess(ctx context.Context, name string, ask func(context
 		if err == nil {
 			return nil
 		}
-		if !d.runner.Status(name).Running {
-			return fault.Errorf(fault.Transient, "%s ended right after its start", name).WithDetail(d.logTail(name))
+		if err := d.runner.Ended(name); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fault.Errorf(fault.Stalled, "%s does not answer: %w", name, err).WithDetail(d.logTail(name))
+			return fault.Errorf(fault.Stalled, "%s does not answer: %w", name, err).WithDetail(d.runner.Tail(name))
 		case <-time.After(wait):
 		}
 	}
-}
-
-// logTail returns the last lines of a process's output.
-func (d *Driver) logTail(name string) string {
-	b, err := os.ReadFile(d.runner.LogFile(name))
-	if err != nil {
-		return ""
-	}
-	lines := strings.Split(strings.TrimSpace(string(b[max(0, len(b)-8<<10):])), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
 // writeRoute has the tenant's route at the edge as the state says. With renew

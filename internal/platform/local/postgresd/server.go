@@ -164,6 +164,9 @@ func (s *Server) awaitSuperuser(ctx context.Context) (*pgx.Conn, error) {
 		if refused := new(pgconn.PgError); errors.As(err, &refused) && refused.Code == "28P01" { // invalid_password
 			return nil, fault.Errorf(fault.Invalid, "the superuser's password does not fit the data in %s", s.data())
 		}
+		if err := s.c.Runner.Ended("postgres"); err != nil {
+			return nil, err
+		}
 		select {
 		case <-ctx.Done():
 			return nil, fault.Errorf(fault.Stalled, "not ready in time: %w", err).

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
 )
 
@@ -108,6 +109,25 @@ func (r *Runner) Status(name string) Status {
 	s := rec.status()
 	s.Name, s.Running = name, rec.alive()
 	return s
+}
+
+// Ended returns an error, with the last of its output as detail, if the named
+// process does not run: for those who wait for it to answer.
+func (r *Runner) Ended(name string) error {
+	if r.Status(name).Running {
+		return nil
+	}
+	return fault.Errorf(fault.Transient, "%s ended right after its start", name).WithDetail(r.Tail(name))
+}
+
+// Tail returns the last lines of a name's output.
+func (r *Runner) Tail(name string) string {
+	b, err := os.ReadFile(r.LogFile(name)) // bounded, see boundLog
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(b[max(0, len(b)-8<<10):])), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
 // LogFile returns where a name's output goes.

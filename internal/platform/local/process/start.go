@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -72,7 +71,7 @@ func (r *Runner) fork(name string, cmd Command) (*os.Process, error) {
 			Uid: uint32(cmd.Owner.UID), Gid: uint32(cmd.Owner.GID), Groups: []uint32{},
 		}
 	}
-	return os.StartProcess(cmd.Path, append([]string{filepath.Base(cmd.Path)}, cmd.Args...), &os.ProcAttr{
+	return os.StartProcess(cmd.Path, append([]string{cmd.Path}, cmd.Args...), &os.ProcAttr{
 		Dir: cmd.Dir, Files: []*os.File{null, out, out}, Sys: attr,
 		Env: append(append([]string(nil), cmd.Env...), r.mark+name),
 	})

@@ -188,6 +188,9 @@ func (s *Server) awaitReady(ctx context.Context) error {
 		if strings.HasPrefix(err.Error(), "WRONGPASS") {
 			return fault.Errorf(fault.Invalid, "the admin's password is not the one in %s", s.users())
 		}
+		if err := s.c.Runner.Ended("redis"); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return fault.Errorf(fault.Stalled, "not ready in time: %w", err).

@@ -1,0 +1,169 @@
+package local_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gitopsd/gitopsd/internal/edge"
+	"github.com/gitopsd/gitopsd/internal/platform"
+	"github.com/gitopsd/gitopsd/internal/platform/local"
+	"github.com/gitopsd/gitopsd/internal/platform/local/dns"
+	"github.com/gitopsd/gitopsd/internal/platform/platformtest"
+)
+
+// TestMain is also the program with the subcommands dns and edge.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == "dns" || os.Args[1] == "edge") {
+		if err := subcommand(os.Args[1], os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func subcommand(name string, args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	dir, addr, config := flags.String("dir", "", ""), flags.String("addr", "", ""), flags.String("config", "", "")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if name == "dns" {
+		return dns.Serve(ctx, dns.Config{Dir: *dir, Addr: *addr})
+	}
+	c, err := edge.LoadConfig(*config)
+	if err != nil {
+		return err
+	}
+	return edge.Run(ctx, c)
+}
+
+// place is one data directory and what runs on it.
+type place struct {
+	dir, edge, agent string
+	driver           *local.Driver
+	cancel           context.CancelFunc
+	supervised       chan struct{}
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gitopsd") // not t.TempDir: other users must pass
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	p := &place{dir: filepath.Join(dir, "data"), edge: freeAddr(t), agent: filepath.Join(t.TempDir(), "gitopsd-agent")}
+	build := exec.Command("go", "build", "-o", p.agent, "github.com/gitopsd/gitopsd/cmd/gitopsd-agent")
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the agent: %v\n%s", err, out)
+	}
+	t.Cleanup(func() {
+		p.shutdown(t)
+		if t.Failed() {
+			t.Log("kept:", dir)
+			return
+		}
+		os.RemoveAll(dir)
+	})
+	return p
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (p *place) config(t *testing.T) local.Config {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return local.Config{
+		Dir: p.dir, Domain: "localhost", EdgeAddr: p.edge, Self: self, Agent: p.agent,
+		Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)), Progress: func(s string) { t.Log(s) },
+	}
+}
+
+// open lets go of the driver, as a death would, and opens the place anew.
+func (p *place) open(t *testing.T) *local.Driver {
+	t.Helper()
+	p.leave(t)
+	begin := time.Now()
+	d, err := local.Open(context.Background(), p.config(t))
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Logf("opened in %s", time.Since(begin).Round(time.Millisecond))
+	ctx, cancel := context.WithCancel(context.Background())
+	p.driver, p.cancel, p.supervised = d, cancel, make(chan struct{})
+	go func() {
+		defer close(p.supervised)
+		_ = d.Supervise(ctx)
+	}()
+	return d
+}
+
+func (p *place) leave(t *testing.T) {
+	t.Helper()
+	if p.driver == nil {
+		return
+	}
+	p.cancel()
+	<-p.supervised
+	if err := p.driver.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	p.driver = nil
+}
+
+func (p *place) shutdown(t *testing.T) {
+	t.Helper()
+	if p.driver == nil {
+		return
+	}
+	p.cancel()
+	<-p.supervised
+	begin := time.Now()
+	if err := p.driver.Shutdown(context.Background(), func(s string) { t.Log(s) }); err != nil {
+		t.Errorf("shut down: %v", err)
+	}
+	t.Logf("shut down in %s", time.Since(begin).Round(time.Millisecond))
+	p.driver = nil
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Logf("%s", b)
+	return len(b), nil
+}
+
+func TestConformance(t *testing.T) {
+	p := newPlace(t)
+	platformtest.Exercise(t, func(*testing.T) (platform.Platform, platformtest.Env) {
+		d := p.open(t)
+		return d, platformtest.Env{Domain: "localhost", Edge: p.edge, SetSecret: d.SetSecret}
+	})
+}
