@@ -2,7 +2,7 @@
 
 -- One row: the commit that is desired. '' before the first.
 CREATE TABLE gitopsd.repository (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    id boolean PRIMARY KEY DEFAULT true CHECK (id),
     head text NOT NULL DEFAULT ''
 );
 INSERT INTO gitopsd.repository DEFAULT VALUES;
