@@ -20,12 +20,13 @@
 //     at any instant. Packs taken over together are covered by a marker file:
 //     while it exists, the taking over is repeated before anything else.
 //   - HEAD of the mirror is moved last, by rename, and only to a commit whose
-//     objects are there. Nothing that was accepted is removed.
+//     objects are there. Fetching removes nothing that was accepted.
 //   - Content is checked against its hash whenever it is read. What does not
 //     match, or is missing below something present, is ErrDamaged, never "not
 //     found": a damaged mirror must not look like deleted files. The next fetch
-//     builds a new mirror beside the old one and swaps them by rename. Objects are not synced to disk one by one: what a power failure takes is
-//     damage like any other, and rebuilt.
+//     builds a new mirror beside the old one and swaps them by rename; it has
+//     what the source still has. Objects are not synced to disk one by one: what
+//     a power failure takes is damage like any other.
 //   - Many loose objects are packed in the background; a loose object goes away
 //     only when a pack that is in place has it, and readers look again.
 //   - Fetches are serialised between processes by a lock file; readers need none.

@@ -306,6 +306,29 @@ func TestDamagedMirrorIsRebuilt(t *testing.T) {
 	}
 }
 
+// A process that died while it took over packs left the marker, and no promise
+// about what is there.
+func TestInterruptedTakeoverIsRepeated(t *testing.T) {
+	t.Parallel()
+	s := newSource(t)
+	head := s.commit("a", "one")
+	blob := s.git("rev-parse", "HEAD:a")
+	dir := filepath.Join(t.TempDir(), "mirror")
+	fetched(t, open(t, git.Config{URL: s.dir, Dir: dir}), head)
+	if err := os.Remove(filepath.Join(dir, "objects", blob[:2], blob[2:])); err != nil {
+		t.Fatal(err)
+	}
+	mark := filepath.Join(dir, "gitopsd-adopting")
+	writeFile(t, mark, "")
+	m := open(t, git.Config{URL: s.dir, Dir: dir})
+	fetched(t, m, head)
+	content(t, m, head, "a", "one")
+	if _, err := os.Stat(mark); !os.IsNotExist(err) {
+		t.Errorf("the marker is still there: %v", err)
+	}
+	sound(t, dir)
+}
+
 func TestDamagedSourceIsSaid(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
