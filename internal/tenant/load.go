@@ -9,8 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 )
@@ -57,8 +56,8 @@ func Load(fsys fs.FS, dir string) (*Set, error) {
 		return nil, fmt.Errorf("list tenants: %w", err)
 	}
 	set := &Set{}
-	var parsing errgroup.Group
-	parsing.SetLimit(runtime.GOMAXPROCS(0))
+	var parsing sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	set.Files = make([]File, 0, len(entries)) // never grown: parsers hold pointers into it
 	for _, entry := range entries {
 		name := path.Join(dir, entry.Name())
@@ -79,12 +78,13 @@ func Load(fsys fs.FS, dir string) (*Set, error) {
 			f.Problems = Problems{*problem}
 			continue
 		}
-		parsing.Go(func() error {
+		slots <- struct{}{}
+		parsing.Go(func() {
 			*f = parse(name, data)
-			return nil
+			<-slots
 		})
 	}
-	_ = parsing.Wait() // parsers return no errors
+	parsing.Wait()
 	rejectTwins(set.Files)
 	slices.Sort(set.Ignored)
 	return set, nil
