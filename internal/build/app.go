@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -47,7 +48,7 @@ func (b *Builder) resolve(ctx context.Context, build pipeline.Build) (*app, erro
 	var a *app
 	var err error
 	if t.App.Design != nil {
-		a, err = resolveDesign(t.App.Design)
+		a, err = resolveDesign(t)
 	} else {
 		a, err = b.resolveSource(ctx, build.Commit, t)
 	}
@@ -68,12 +69,14 @@ func (b *Builder) resolve(ctx context.Context, build pipeline.Build) (*app, erro
 	return a, nil
 }
 
-func resolveDesign(d *tenant.Design) (*app, error) {
-	files, err := design.Generate(d)
+func resolveDesign(t *tenant.Tenant) (*app, error) {
+	d := *t.App.Design
+	d.Title = cmp.Or(d.Title, t.Name)
+	files, err := design.Generate(&d)
 	if err != nil {
 		return nil, err
 	}
-	tables, err := design.Schema(d)
+	tables, err := design.Schema(&d)
 	if err != nil {
 		return nil, err
 	}

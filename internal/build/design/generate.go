@@ -77,11 +77,7 @@ func Generate(d *tenant.Design) ([]File, error) {
 			return nil, fmt.Errorf("generate model %s: %w", m.Name, err)
 		}
 	}
-	title := d.Title
-	if title == "" {
-		title = "App"
-	}
-	data := map[string]any{"Kit": Module + "/internal/kit", "Title": title, "Models": models}
+	data := map[string]any{"Kit": Module + "/internal/kit", "Title": d.Title, "Models": models}
 	if files["main.go"], err = render(t, "main", data); err != nil {
 		return nil, fmt.Errorf("generate main: %w", err)
 	}

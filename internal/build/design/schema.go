@@ -18,7 +18,7 @@ import (
 const (
 	maxModels = 200
 	maxFields = 200
-	maxName   = 50
+	maxName   = 63
 )
 
 var identifier = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
@@ -129,7 +129,7 @@ func check(d *tenant.Design) error {
 	}
 	models := map[string]bool{}
 	for _, m := range d.Models {
-		if err := checkName(m.Name); err != nil {
+		if err := checkName(m.Name, maxName-1); err != nil { // its table has one letter more
 			return fault.Errorf(fault.Invalid, "model %q: %w", m.Name, err)
 		}
 		if models[m.Name] {
@@ -151,7 +151,7 @@ func checkFields(m tenant.Model, models map[string]bool) error {
 	}
 	seen := map[string]bool{}
 	for _, f := range m.Fields {
-		if err := checkName(f.Name); err != nil {
+		if err := checkName(f.Name, maxName); err != nil {
 			return fmt.Errorf("field %q: %w", f.Name, err)
 		}
 		switch {
@@ -173,12 +173,12 @@ func checkFields(m tenant.Model, models map[string]bool) error {
 	return nil
 }
 
-func checkName(name string) error {
+func checkName(name string, most int) error {
 	if !identifier.MatchString(name) {
 		return fmt.Errorf("a name is lower-case letters, digits and _, and starts with a letter")
 	}
-	if len(name) > maxName {
-		return fmt.Errorf("a name has at most %d characters", maxName)
+	if len(name) > most {
+		return fmt.Errorf("a name has at most %d characters", most)
 	}
 	return nil
 }

@@ -89,6 +89,8 @@ func fromPostgres(pg *pgconn.PgError, m *Model, method string) *httpError {
 		}
 	case strings.HasPrefix(pg.Code, "22"): // data exceptions
 		return &httpError{Status: http.StatusUnprocessableEntity, Message: pg.Message}
+	case pg.Code == "54000": // program_limit_exceeded: a value is too large for an index
+		return &httpError{Status: http.StatusUnprocessableEntity, Message: "a value is too long to be unique"}
 	case strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "57"): // no resources, shutting down
 		return &httpError{Status: http.StatusServiceUnavailable, Message: "the database is busy"}
 	}
