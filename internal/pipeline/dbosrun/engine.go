@@ -30,6 +30,9 @@ const (
 	// has room for, and for DBOS' own listener.
 	connections = 10
 
+	// startup bounds the wait for the database when the engine starts.
+	startup = 30 * time.Second
+
 	// settle is how long Close waits for what it interrupted.
 	settle = 3 * time.Second
 )
@@ -106,8 +109,8 @@ func (e *Engine) launch(ctx context.Context) error {
 	own := context.WithoutCancel(ctx)
 	e.dbos, err = dbos.NewContext(own, dbos.Config{
 		AppName: "gitopsd", SystemDBPool: pool, DatabaseSchema: "dbos",
-		ExecutorID: executor, ApplicationVersion: version,
-		Logger: slog.New(atLeast{slog.LevelWarn, e.Logger.Handler()}),
+		ExecutorID: executor, ApplicationVersion: version, SystemDBStartupTimeout: startup,
+		Logger: slog.New(quiet{e.Logger.Handler(), e.closing}),
 	})
 	if err != nil {
 		pool.Close()
@@ -267,20 +270,26 @@ func (e *Engine) forget(ctx context.Context) (int, error) {
 	return len(ids), dbos.DeleteWorkflows(e.dbos, ids)
 }
 
-// atLeast passes on what is as grave as the level: DBOS tells much.
-type atLeast struct {
-	level slog.Level
+// quiet passes on what DBOS says that matters: warnings and worse, and nothing
+// once it is stopped, when everything in it complains of the end.
+type quiet struct {
 	slog.Handler
+	closing <-chan struct{}
 }
 
-func (h atLeast) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= h.level && h.Handler.Enabled(ctx, l)
+func (h quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	select {
+	case <-h.closing:
+		return false
+	default:
+		return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
+	}
 }
 
-func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return atLeast{h.level, h.Handler.WithAttrs(attrs)}
+func (h quiet) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quiet{h.Handler.WithAttrs(attrs), h.closing}
 }
 
-func (h atLeast) WithGroup(name string) slog.Handler {
-	return atLeast{h.level, h.Handler.WithGroup(name)}
+func (h quiet) WithGroup(name string) slog.Handler {
+	return quiet{h.Handler.WithGroup(name), h.closing}
 }
