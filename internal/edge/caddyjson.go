@@ -34,7 +34,6 @@ func caddyConfig(c Config) ([]byte, error) {
 	proxy := object{
 		"handler":           "reverse_proxy",
 		"dynamic_upstreams": object{"source": "tenants"},
-		"flush_interval":    -1,
 		"load_balancing": object{
 			"selection_policy": object{"policy": "first"}, // there is never more than one
 			"try_duration":     tryFor.String(),
@@ -71,7 +70,7 @@ func caddyConfig(c Config) ([]byte, error) {
 			"level": "WARN",
 			// It would encode each request for a logger that says nothing.
 			// What fails is logged by the CDN's part.
-			"exclude": []string{"http.handlers.reverse_proxy"},
+			"exclude": []string{"http.handlers.reverse_proxy", "admin"},
 		}}},
 		"apps": object{
 			"gitopsd": c,

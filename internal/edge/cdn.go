@@ -19,6 +19,7 @@ const (
 	tenantHeader = "X-Tenant"         // from the viewer-request function to the gate
 	secretHeader = "X-Gitopsd-Secret" // from the CDN to the gate; CloudFront lets no origin header start with X-Edge-
 	agentHeader  = "X-Gitopsd-Edge"   // from the gate to the tenant's agents
+	markerHeader = "X-Gitopsd-Agent"  // on an agent's own answer, when the app gives none; agents let no app set it
 )
 
 // maxBody bounds a request's body, in bytes.
@@ -71,7 +72,8 @@ func (c *cdn) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handl
 	v := &visit{origin: "edge"}
 	line := access{at: time.Now(), method: r.Method, host: r.Host, path: r.URL.Path, in: r.ContentLength}
 	vw := &viewerWriter{
-		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r, finish: c.finish,
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r,
+		finish: c.finish, instead: v.agentPage,
 	}
 	defer func() { c.record(&line, v, vw, r) }() // also when the origin breaks off by a panic
 	err := c.viewerRequest(vw, r, v, next)
@@ -94,6 +96,18 @@ func (v *visit) tenant() string {
 		return ""
 	}
 	return v.entry.tenant
+}
+
+// agentPage returns the page for an answer that is an agent's and not an app's.
+func (v *visit) agentPage(status int, h http.Header) (page, bool) {
+	if h[markerHeader] == nil || status < http.StatusInternalServerError {
+		return page{}, false
+	}
+	p := pageFor(status, v.tenant())
+	if status == http.StatusServiceUnavailable && h.Get(markerHeader) == "failing" {
+		p.title, p.text, p.retry = v.tenant()+" is not available", "It does not run right now. This page looks again by itself.", 5
+	}
+	return p, true
 }
 
 // viewerRequest runs the viewer-request function and hands the request to the

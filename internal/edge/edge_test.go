@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("EDGE_TEST_CONFIG"); path != "" {
 		os.Exit(runEdge(path))
 	}
+	if path := os.Getenv("CADDY_TEST_CONFIG"); path != "" {
+		os.Exit(runCaddy(path))
+	}
 	os.Exit(m.Run())
 }
 
@@ -75,11 +78,7 @@ func newFixture(t testing.TB) *fixture {
 		AccessLog: filepath.Join(dir, "logs", "access.log"), Domain: "localhost",
 	}
 	write(t, f.cfg.KeyFile, secret+"\n")
-	b, err := json.Marshal(f.cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "edge.json"), string(b))
+	f.writeConfig()
 	if err := os.MkdirAll(f.cfg.Routes, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +91,15 @@ func newFixture(t testing.TB) *fixture {
 	return f
 }
 
+func (f *fixture) writeConfig() {
+	f.t.Helper()
+	b, err := json.Marshal(f.cfg)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	write(f.t, filepath.Join(f.dir, "edge.json"), string(b))
+}
+
 // startEdge starts a process and waits until it serves.
 func startEdge(t testing.TB) *fixture {
 	t.Helper()
@@ -100,13 +108,14 @@ func startEdge(t testing.TB) *fixture {
 	return f
 }
 
-func (f *fixture) start() {
+// launch starts the process, which may end at once.
+func (f *fixture) launch() error {
 	f.t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "EDGE_TEST_CONFIG="+filepath.Join(f.dir, "edge.json"))
 	cmd.Stdout, cmd.Stderr = f.stderr, f.stderr
 	if err := cmd.Start(); err != nil {
-		f.t.Fatal(err)
+		return err
 	}
 	f.cmd, f.exited = cmd, make(chan error, 1)
 	go func() { f.exited <- cmd.Wait(); close(f.exited) }()
@@ -117,6 +126,14 @@ func (f *fixture) start() {
 			f.t.Logf("edge said:\n%s", f.stderr)
 		}
 	})
+	return nil
+}
+
+func (f *fixture) start() {
+	f.t.Helper()
+	if err := f.launch(); err != nil {
+		f.t.Fatal(err)
+	}
 	f.eventually("the edge to serve", func() bool {
 		select {
 		case err := <-f.exited:

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,6 +36,12 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	_ = probe.Close()
 
+	if os.Getenv("GOGC") == "" {
+		// The table lives as long as the process and requests leave only young
+		// garbage: collecting less often takes a tenth off a request's cost and
+		// adds some tens of MB.
+		defer debug.SetGCPercent(debug.SetGCPercent(400))
+	}
 	a, err := start(cfg)
 	if err != nil {
 		return err

@@ -15,9 +15,24 @@ type viewerWriter struct {
 	finish  func(w *viewerWriter, status int) // before the headers go
 	status  int
 	bytes   int64
+	// instead, unless nil, gives the page to be sent in place of the response;
+	// muted is set while the response's own body is let go.
+	instead func(status int, h http.Header) (page, bool)
+	muted   bool
 }
 
 func (w *viewerWriter) WriteHeader(status int) {
+	if w.status == 0 && w.instead != nil {
+		if p, ok := w.instead(status, w.Header()); ok {
+			w.instead = nil
+			p.write(w, w.request)
+			w.muted = true
+			return
+		}
+	}
+	if w.muted {
+		return
+	}
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.status = status
 		w.finish(w, status)
@@ -29,6 +44,9 @@ func (w *viewerWriter) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	if w.muted {
+		return len(b), nil
+	}
 	n, err := w.ResponseWriterWrapper.Write(b)
 	w.bytes += int64(n)
 	return n, err
@@ -37,6 +55,9 @@ func (w *viewerWriter) Write(b []byte) (int, error) {
 func (w *viewerWriter) ReadFrom(r io.Reader) (int64, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
+	}
+	if w.muted {
+		return io.Copy(io.Discard, r)
 	}
 	n, err := w.ResponseWriterWrapper.ReadFrom(r)
 	w.bytes += n
@@ -55,7 +76,7 @@ func (w *viewerWriter) FlushError() error {
 // response, whoever made it: it adds what is missing and removes what names
 // the servers behind.
 func policy(h http.Header) {
-	for _, name := range []string{"Server", "Via", "X-Powered-By"} {
+	for _, name := range [...]string{"Server", "Via", "X-Powered-By", markerHeader} {
 		delete(h, name)
 	}
 	for _, s := range securityHeaders {
