@@ -15,9 +15,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 )
 
-// adoptingMark exists while packs of the source are taken over together.
-const adoptingMark = "gitopsd-adopting"
-
 // bare is the mirror's directory: a bare repository that git can read, too,
 // with a detached HEAD at the newest commit fetched.
 type bare struct {
@@ -83,17 +80,10 @@ func (m *bare) setHead(h plumbing.Hash) error {
 	return writeWhole(filepath.Join(m.dir, "HEAD"), strings.NewReader(h.String()+"\n"), 0o644)
 }
 
-func (m *bare) adopting() bool {
-	_, err := os.Lstat(filepath.Join(m.dir, adoptingMark))
-	return err == nil
-}
-
-// adopt takes over all objects of the given directories, as links.
+// adopt takes over all objects of the given directories, as links. What head
+// needs was there before this began, so it is complete afterwards; objects that
+// were being written meanwhile may not be.
 func (m *bare) adopt(ctx context.Context, from []string, head plumbing.Hash) error {
-	mark := filepath.Join(m.dir, adoptingMark)
-	if err := os.WriteFile(mark, nil, 0o644); err != nil {
-		return err
-	}
 	for _, dir := range from {
 		if err := adoptDir(ctx, dir, m.db.dirs[0]); err != nil {
 			return fmt.Errorf("take over %s: %w", dir, err)
@@ -103,11 +93,8 @@ func (m *bare) adopt(ctx context.Context, from []string, head plumbing.Hash) err
 	if err := m.check(head); err != nil {
 		return sourceError(err)
 	}
-	if err := m.dropDuplicates(ctx); err != nil {
-		return err
-	}
 	m.empty = false
-	return os.Remove(mark)
+	return m.dropDuplicates(ctx)
 }
 
 // adoptDir links loose objects first: one that is packed meanwhile is then in a
@@ -257,58 +244,27 @@ func (m *bare) setShallow(set map[plumbing.Hash]bool) error {
 	return writeWhole(path, strings.NewReader(strings.Join(lines, "")), 0o644)
 }
 
-// addShallow notes commits that will come without their parents.
-func (m *bare) addShallow(source map[plumbing.Hash]bool) error {
-	if len(source) == 0 {
-		return nil
-	}
-	own, err := m.shallow()
+// mergeShallow notes commits of the source that will come without their parents
+// and returns all such. deeper says that the source now has parents that the
+// mirror lacks.
+func (m *bare) mergeShallow(src *store, source map[plumbing.Hash]bool) (cuts map[plumbing.Hash]bool, deeper bool, err error) {
+	cuts, err = m.shallow()
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	n := len(own)
+	for h := range cuts {
+		deeper = deeper || !source[h] && src.has(h)
+	}
+	n := len(cuts)
 	for h := range source {
 		if !m.db.has(h) {
-			own[h] = true
+			cuts[h] = true
 		}
 	}
-	if len(own) == n {
-		return nil
+	if len(cuts) > n {
+		err = m.setShallow(cuts)
 	}
-	return m.setShallow(own)
-}
-
-// liftShallow brings the parents of commits that are no longer shallow in the source.
-func (m *bare) liftShallow(ctx context.Context, c *copier) error {
-	own, err := m.shallow()
-	if err != nil || len(own) == 0 {
-		return err
-	}
-	changed := false
-	for h := range own {
-		if c.shallow[h] || !c.src.has(h) {
-			continue
-		}
-		_, content, err := c.src.read(h)
-		if err != nil {
-			return sourceError(err)
-		}
-		info, err := parseCommit(h, content)
-		if err != nil {
-			return sourceError(err)
-		}
-		for _, p := range info.parents {
-			if err := c.copy(ctx, p); err != nil {
-				return err
-			}
-		}
-		delete(own, h)
-		changed = true
-	}
-	if !changed {
-		return nil
-	}
-	return m.setShallow(own)
+	return cuts, deeper, err
 }
 
 // movePack takes over one pack that is complete by itself or with what is here.

@@ -21,57 +21,95 @@ const (
 // errTooMany means that the source has too much that is new for copying.
 var errTooMany = errors.New("too many new objects")
 
-// copier places what is reachable from a commit and not yet in dst, bottom-up,
-// so that at any instant what is in dst is complete (see the package's
-// invariants). It reads only trees that differ from those of the first parent.
+// copier places what is reachable from a commit and not from last, the one
+// commit that is known to be complete. That an object is present proves nothing
+// about what it refers to: a source that is written to while its objects are
+// taken over, or that pruned some, leaves incomplete ones. So every tree that
+// differs from the first parent's is walked, and only placing is skipped for
+// what is there.
 type copier struct {
 	src, dst *store
 	trees    *treeCache
-	shallow  map[plumbing.Hash]bool // commits whose parents src does not have
-	limit    int
+	shallow  map[plumbing.Hash]bool // commits whose parents are nowhere
+	limit    int                    // of commits, and of objects placed
 	placed   int
+	done     map[plumbing.Hash]bool // trees that are complete, seen in this run
 }
 
-// newCommits returns the commits dst lacks, parents first.
-func (c *copier) newCommits(ctx context.Context, head plumbing.Hash) ([]*commitInfo, error) {
+// read takes an object from the source, or from the mirror when the source
+// left it out or forgot it.
+func (c *copier) read(h plumbing.Hash) (plumbing.ObjectType, []byte, error) {
+	typ, content, err := c.src.read(h)
+	if errors.Is(err, errAbsent) && c.dst.has(h) {
+		typ, content, err = c.dst.read(h)
+	}
+	return typ, content, sourceError(err)
+}
+
+func (c *copier) commit(h plumbing.Hash) (*commitInfo, error) {
+	typ, content, err := c.read(h)
+	if err != nil {
+		return nil, err
+	}
+	if typ != plumbing.CommitObject {
+		return nil, fault.Errorf(fault.Invalid, "object %s is a %s, not a commit", h, typ)
+	}
+	info, err := parseCommit(h, content)
+	return info, sourceError(err)
+}
+
+// newCommits returns the commits reachable from head and not from last (zero:
+// none is), parents first. Wrong clocks may add commits that last reaches.
+func (c *copier) newCommits(ctx context.Context, head, last plumbing.Hash) ([]*commitInfo, error) {
+	w := &walk{read: c.commit, shallow: c.shallow, marks: map[plumbing.Hash]int{}, queued: map[plumbing.Hash]bool{}}
+	if !last.IsZero() {
+		if err := w.reach(last, below); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.reach(head, above); err != nil {
+		return nil, err
+	}
+	found := map[plumbing.Hash]*commitInfo{}
+	for w.open > 0 {
+		if err := cancelled(ctx); err != nil {
+			return nil, err
+		}
+		commit, marks := w.pop()
+		if marks == above {
+			if found[commit.hash] = commit; len(found) > c.limit {
+				return nil, errTooMany
+			}
+		}
+		for _, p := range w.parents(commit) {
+			if err := w.reach(p, marks); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for h := range found {
+		if w.marks[h] != above {
+			delete(found, h)
+		}
+	}
+	return parentsFirst(head, found), nil
+}
+
+// parentsFirst orders commits so that each comes after its parents.
+func parentsFirst(head plumbing.Hash, found map[plumbing.Hash]*commitInfo) []*commitInfo {
 	type frame struct {
 		commit *commitInfo
 		next   int
 	}
 	var order []*commitInfo
 	var stack []frame
-	seen := map[plumbing.Hash]bool{}
-	push := func(h plumbing.Hash) error {
-		if seen[h] || c.dst.has(h) {
-			return nil
+	push := func(h plumbing.Hash) {
+		if commit := found[h]; commit != nil {
+			delete(found, h)
+			stack = append(stack, frame{commit: commit})
 		}
-		if err := cancelled(ctx); err != nil {
-			return err
-		}
-		if seen[h] = true; len(seen) > c.limit {
-			return errTooMany
-		}
-		typ, content, err := c.src.read(h)
-		if err != nil {
-			return sourceError(err)
-		}
-		if typ != plumbing.CommitObject {
-			return fault.Errorf(fault.Invalid, "object %s is a %s, not a commit", h, typ)
-		}
-		info, err := parseCommit(h, content)
-		if err != nil {
-			return sourceError(err)
-		}
-		if c.shallow[h] {
-			info.parents = nil
-		}
-		stack = append(stack, frame{commit: info})
-		return nil
 	}
-	if err := push(head); err != nil {
-		return nil, err
-	}
-	for len(stack) > 0 {
+	for push(head); len(stack) > 0; {
 		top := &stack[len(stack)-1]
 		if top.next == len(top.commit.parents) {
 			order = append(order, top.commit)
@@ -79,25 +117,26 @@ func (c *copier) newCommits(ctx context.Context, head plumbing.Hash) ([]*commitI
 			continue
 		}
 		top.next++
-		if err := push(top.commit.parents[top.next-1]); err != nil {
-			return nil, err
-		}
+		push(top.commit.parents[top.next-1])
 	}
-	return order, nil
+	return order
 }
 
-// copy brings head and all it needs into dst.
-func (c *copier) copy(ctx context.Context, head plumbing.Hash) error {
-	commits, err := c.newCommits(ctx, head)
+// copy brings head and all it needs into dst, where last is complete.
+func (c *copier) copy(ctx context.Context, head, last plumbing.Hash) error {
+	commits, err := c.newCommits(ctx, head, last)
 	if err != nil {
 		return err
 	}
+	c.done = map[plumbing.Hash]bool{}
 	for _, commit := range commits {
 		var base plumbing.Hash
-		if len(commit.parents) > 0 {
-			if base, err = c.treeOf(commit.parents[0]); err != nil {
+		if len(commit.parents) > 0 && !c.shallow[commit.hash] {
+			parent, err := c.commit(commit.parents[0])
+			if err != nil {
 				return err
 			}
+			base = parent.tree
 		}
 		if err := c.copyTree(ctx, commit.tree, base, 0); err != nil {
 			return fmt.Errorf("commit %s: %w", commit.hash, err)
@@ -109,29 +148,17 @@ func (c *copier) copy(ctx context.Context, head plumbing.Hash) error {
 	return nil
 }
 
-func (c *copier) treeOf(commit plumbing.Hash) (plumbing.Hash, error) {
-	_, content, err := c.dst.read(commit)
-	if err != nil {
-		return plumbing.ZeroHash, absentIsDamage(err)
-	}
-	info, err := parseCommit(commit, content)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	return info.tree, nil
-}
-
-// copyTree places the tree h; what it has in common with base is in dst.
+// copyTree places the tree h and all in it; the tree base is complete in dst.
 func (c *copier) copyTree(ctx context.Context, h, base plumbing.Hash, depth int) error {
-	if h == base || c.dst.has(h) {
+	if h == base || c.done[h] {
 		return nil
 	}
 	if depth > maxTreeDepth {
 		return fault.Errorf(fault.Invalid, "directories are nested deeper than %d", maxTreeDepth)
 	}
-	entries, err := readTree(c.src, c.trees, h)
+	entries, err := c.readTree(h)
 	if err != nil {
-		return sourceError(err)
+		return err
 	}
 	var old tree
 	if !base.IsZero() {
@@ -147,7 +174,16 @@ func (c *copier) copyTree(ctx context.Context, h, base plumbing.Hash, depth int)
 	if failed != nil {
 		return failed
 	}
+	c.done[h] = true
 	return c.copyObject(ctx, h, true)
+}
+
+func (c *copier) readTree(h plumbing.Hash) (tree, error) {
+	t, err := readTree(c.src, c.trees, h)
+	if errors.Is(err, errAbsent) && c.dst.has(h) {
+		t, err = readTree(c.dst, c.trees, h)
+	}
+	return t, sourceError(err)
 }
 
 func (c *copier) copyEntry(ctx context.Context, o, n *entry, depth int) error {
@@ -160,7 +196,7 @@ func (c *copier) copyEntry(ctx context.Context, o, n *entry, depth int) error {
 			base = o.hash
 		}
 		return c.copyTree(ctx, n.hash, base, depth+1)
-	case o != nil && o.hash == n.hash, c.dst.has(n.hash):
+	case o != nil && o.hash == n.hash: // another mode
 		return nil
 	default:
 		return c.copyObject(ctx, n.hash, false)
@@ -172,6 +208,9 @@ func (c *copier) copyEntry(ctx context.Context, o, n *entry, depth int) error {
 func (c *copier) copyObject(ctx context.Context, h plumbing.Hash, checked bool) error {
 	if err := cancelled(ctx); err != nil {
 		return err
+	}
+	if c.dst.has(h) {
+		return nil
 	}
 	if c.placed++; c.placed > c.limit {
 		return errTooMany

@@ -14,13 +14,13 @@
 //
 // Invariants:
 //
-//   - Closure: an object in the mirror has everything it refers to in the
-//     mirror, too. Objects are therefore placed bottom-up (blobs, trees, then
-//     commits, parents first), each by one link or rename; a fetch may be killed
-//     at any instant. Packs taken over together are covered by a marker file:
-//     while it exists, the taking over is repeated before anything else.
-//   - HEAD of the mirror is moved last, by rename, and only to a commit whose
-//     objects are there. Fetching removes nothing that was accepted.
+//   - What HEAD of the mirror reaches is complete, and nothing else is trusted to
+//     be: an object that is present may lack what it refers to, since a killed
+//     fetch, or a source that is written to while its objects are taken over,
+//     leaves such. A fetch walks all that the new commit reaches and HEAD does
+//     not, places what is missing, each by one link or rename, and moves HEAD
+//     last, by rename. So it may be killed at any instant.
+//   - Fetching removes nothing that was accepted.
 //   - Content is checked against its hash whenever it is read. What does not
 //     match, or is missing below something present, is ErrDamaged, never "not
 //     found": a damaged mirror must not look like deleted files. The next fetch

@@ -93,9 +93,6 @@ func TestFetchFromPacks(t *testing.T) {
 			third := s.commit("a", "two")
 			fetched(t, m, third)
 			sound(t, dir)
-			if left, _ := filepath.Glob(filepath.Join(dir, "gitopsd-*")); left != nil {
-				t.Fatalf("left behind: %v", left)
-			}
 		})
 	}
 }
@@ -306,27 +303,39 @@ func TestDamagedMirrorIsRebuilt(t *testing.T) {
 	}
 }
 
-// A process that died while it took over packs left the marker, and no promise
-// about what is there.
-func TestInterruptedTakeoverIsRepeated(t *testing.T) {
+// Objects that a killed fetch, or a source that was being written to, left in
+// the mirror promise nothing about those they refer to.
+func TestPresentIsNotComplete(t *testing.T) {
 	t.Parallel()
-	s := newSource(t)
-	head := s.commit("a", "one")
-	blob := s.git("rev-parse", "HEAD:a")
-	dir := filepath.Join(t.TempDir(), "mirror")
-	fetched(t, open(t, git.Config{URL: s.dir, Dir: dir}), head)
-	if err := os.Remove(filepath.Join(dir, "objects", blob[:2], blob[2:])); err != nil {
-		t.Fatal(err)
+	for _, over := range []string{"path", "http"} {
+		t.Run(over, func(t *testing.T) {
+			t.Parallel()
+			s := newSource(t)
+			first := s.commit("a", "one", "d/e/f", "one")
+			url := s.dir
+			if over == "http" {
+				url, _ = s.serve("")
+			}
+			dir := filepath.Join(t.TempDir(), "mirror")
+			m := open(t, git.Config{URL: url, Dir: dir})
+			fetched(t, m, first)
+			second := s.commit("a", "two", "d/e/f", "two")
+			third := s.commit("b", "three")
+			for _, rev := range []string{third, third + "^{tree}", second, second + ":d", second + ":d/e"} {
+				object := s.git("rev-parse", rev)
+				b, err := os.ReadFile(filepath.Join(s.dir, ".git/objects", object[:2], object[2:]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				writeFile(t, filepath.Join(dir, "objects", object[:2], object[2:]), string(b))
+			}
+			fetched(t, m, third)
+			content(t, m, third, "d/e/f", "two")
+			content(t, m, third, "b", "three")
+			content(t, m, second, "a", "two")
+			sound(t, dir)
+		})
 	}
-	mark := filepath.Join(dir, "gitopsd-adopting")
-	writeFile(t, mark, "")
-	m := open(t, git.Config{URL: s.dir, Dir: dir})
-	fetched(t, m, head)
-	content(t, m, head, "a", "one")
-	if _, err := os.Stat(mark); !os.IsNotExist(err) {
-		t.Errorf("the marker is still there: %v", err)
-	}
-	sound(t, dir)
 }
 
 func TestDamagedSourceIsSaid(t *testing.T) {

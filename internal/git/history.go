@@ -81,7 +81,7 @@ func (m *Mirror) IsAncestor(ctx context.Context, ancestor, descendant string) (b
 
 // walk visits commits newest first, and again when their marks grow.
 type walk struct {
-	m       *Mirror
+	read    func(plumbing.Hash) (*commitInfo, error)
 	shallow map[plumbing.Hash]bool
 	marks   map[plumbing.Hash]int
 	queue   commitQueue
@@ -98,7 +98,11 @@ func (m *Mirror) newWalk() (*walk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read mirror: %w", err)
 	}
-	return &walk{m: m, shallow: shallow, marks: map[plumbing.Hash]int{}, queued: map[plumbing.Hash]bool{}}, nil
+	read := func(h plumbing.Hash) (*commitInfo, error) {
+		c, err := m.commitAt(h)
+		return c, m.noted(absentIsDamage(err))
+	}
+	return &walk{read: read, shallow: shallow, marks: map[plumbing.Hash]int{}, queued: map[plumbing.Hash]bool{}}, nil
 }
 
 func (w *walk) parents(c *commitInfo) []plumbing.Hash {
@@ -132,9 +136,9 @@ func (w *walk) reach(h plumbing.Hash, marks int) error {
 	if w.marks[h]|marks == w.marks[h] {
 		return nil
 	}
-	c, err := w.m.commitAt(h)
+	c, err := w.read(h)
 	if err != nil {
-		return w.m.noted(absentIsDamage(err))
+		return err
 	}
 	w.add(c, marks)
 	return nil

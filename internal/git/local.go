@@ -328,26 +328,30 @@ func (l *local) fetchOnce(ctx context.Context, dst *bare, last plumbing.Hash) (p
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	if head == last && dst.db.has(head) && !dst.adopting() {
+	if head == last && dst.db.has(head) {
 		return head, nil
 	}
 	shallow, err := l.repo.shallow()
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	if err := dst.addShallow(shallow); err != nil {
+	cuts, deeper, err := dst.mergeShallow(l.db, shallow)
+	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	c := &copier{src: l.db, dst: dst.db, trees: l.trees, shallow: shallow, limit: maxCopied}
 	err = errTooMany
-	if !dst.empty && !dst.adopting() {
-		err = c.copy(ctx, head)
+	if !dst.empty && !deeper {
+		c := &copier{src: l.db, dst: dst.db, trees: l.trees, shallow: cuts, limit: maxCopied}
+		err = c.copy(ctx, head, last)
 	}
 	if errors.Is(err, errTooMany) {
 		err = dst.adopt(ctx, l.repo.objects, head)
 	}
+	if err == nil && deeper {
+		err = dst.setShallow(shallow)
+	}
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return head, dst.liftShallow(ctx, c)
+	return head, nil
 }

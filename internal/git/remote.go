@@ -115,14 +115,16 @@ func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (_
 		}
 		return plumbing.ZeroHash, branchMissing(r.branch, r.name, sorted(others))
 	}
-	if head == last && dst.db.has(head) || !dst.empty && dst.db.has(head) {
-		return head, nil
+	if done, err := r.complete(ctx, dst, head, last); done || err != nil {
+		return head, err
 	}
 	shallow := map[plumbing.Hash]bool{}
 	for _, h := range adv.Shallows {
 		shallow[h] = true
 	}
-	if err := dst.addShallow(shallow); err != nil {
+	// A server that got deeper is not asked for what it lacked before.
+	cuts, _, err := dst.mergeShallow(dst.db, shallow)
+	if err != nil {
 		return plumbing.ZeroHash, err
 	}
 	quarantine, err := os.MkdirTemp(dst.dir, quarantinePrefix)
@@ -133,7 +135,28 @@ func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (_
 	if err := r.download(ctx, session, adv, head, dst.haves(last), quarantine); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return head, r.place(ctx, dst, head, shallow, quarantine)
+	return head, r.place(ctx, dst, head, last, cuts, quarantine)
+}
+
+// complete reports whether the mirror has all of head: it is last, or what last
+// descends from, as after the branch was set back.
+func (r *remote) complete(ctx context.Context, dst *bare, head, last plumbing.Hash) (bool, error) {
+	if last.IsZero() || !dst.db.has(head) {
+		return false, nil
+	}
+	if head == last {
+		return true, nil
+	}
+	cuts, err := dst.shallow()
+	if err != nil {
+		return false, err
+	}
+	c := &copier{src: dst.db, dst: dst.db, trees: r.trees, shallow: cuts, limit: maxCopied}
+	missing, err := c.newCommits(ctx, head, last)
+	if err != nil || len(missing) > 0 {
+		return false, nil //nolint:nilerr // present and not complete: the server is asked
+	}
+	return true, nil
 }
 
 // download stores what dst lacks for head as one pack in the quarantine.
@@ -169,9 +192,10 @@ func packOf(c *capability.List, r io.Reader) io.Reader {
 	}
 }
 
-// place moves the quarantine's objects into dst: a few one by one, checked and
-// bottom-up, so that many fetches do not make many packs; many as their pack.
-func (r *remote) place(ctx context.Context, dst *bare, head plumbing.Hash, shallow map[plumbing.Hash]bool, quarantine string) error {
+// place moves the quarantine's objects into dst: a few one by one, checked, so that many fetches do not make many packs; many as their pack.
+func (r *remote) place(ctx context.Context, dst *bare, head, last plumbing.Hash,
+	shallow map[plumbing.Hash]bool, quarantine string,
+) error {
 	n, err := packSize(quarantine)
 	if err != nil {
 		return err
@@ -180,7 +204,7 @@ func (r *remote) place(ctx context.Context, dst *bare, head plumbing.Hash, shall
 		src := newStore(filepath.Join(quarantine, "objects"))
 		defer src.Close()
 		c := &copier{src: src, dst: dst.db, trees: r.trees, shallow: shallow, limit: maxCopied}
-		return c.copy(ctx, head)
+		return c.copy(ctx, head, last)
 	}
 	if err := dst.movePack(quarantine); err != nil {
 		return err
