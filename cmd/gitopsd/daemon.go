@@ -120,7 +120,7 @@ func (d *daemon) wire(ctx context.Context) (err error) {
 		return fmt.Errorf("start engine: %w", err)
 	}
 	d.console, err = console.New(console.Config{
-		Ledger: d.ledger, Platform: d.platform, Loop: d.loop, Secrets: d.platform,
+		Ledger: records{d.ledger}, Platform: d.platform, Loop: d.loop, Secrets: d.platform,
 		Addr: d.ConsoleAddr, Data: d.Data, Domain: d.Domain, Edge: d.EdgeAddr, Brake: d.Brake, Log: d.log,
 	})
 	return err

@@ -107,9 +107,12 @@ func appOf(a tenant.App) string {
 }
 
 func compute(c tenant.Compute) string {
-	text := fmt.Sprintf("cpu %d, memory %d MiB, %d to %d instances", c.CPU, c.Memory, c.Scale.Min, c.Scale.Max)
+	text := fmt.Sprintf("cpu %d, memory %d MiB, %s", c.CPU, c.Memory, plural(c.Scale.Min, "instance"))
+	if c.Scale.Max > c.Scale.Min {
+		text += fmt.Sprintf(", up to %d", c.Scale.Max)
+	}
 	if c.IdleAfter > 0 {
-		text += ", idle after " + c.IdleAfter.String()
+		text += ", idle after " + period(c.IdleAfter)
 	}
 	return text
 }
@@ -126,7 +129,7 @@ func deletion(d tenant.Deletion) string {
 	case d.Protect:
 		return "protected"
 	case d.Grace > 0:
-		return "data is kept for " + d.Grace.String()
+		return "data is kept for " + period(d.Grace)
 	}
 	return "data goes at once"
 }
@@ -226,25 +229,32 @@ func (t *terminal) history(d console.Detail, _ time.Time) error {
 		return nil
 	}
 	fmt.Fprintln(t.out, "\nLast run:")
-	b := t.table("  ", "TIME", "STATE", "EVENT", "TRY", "TOOK", "MESSAGE")
-	for _, e := range d.Runs[0].Events {
-		try := ""
-		if e.Try > 1 {
-			try = strconv.Itoa(e.Try)
+	events := d.Runs[0].Events
+	b := t.table("  ", "TIME", "STATE", "EVENT", "TOOK", "MESSAGE")
+	for i, e := range events {
+		if e.Kind == pipeline.Entered && i+1 < len(events) && events[i+1].State == e.State {
+			continue // what came of it is the next line
 		}
-		b.row(e.At.Local().Format("15:04:05.000"), e.State, string(e.Kind), try, took(e.Took), cut(e.Message, 100))
+		b.row(e.At.Local().Format("15:04:05.000"), e.State, eventText(e), took(e.Took), cut(e.Message, 100))
 	}
 	return b.print(func(column int, cell string) colour {
 		switch {
 		case column != 2:
 			return plain
-		case cell == string(pipeline.Errored):
+		case strings.HasPrefix(cell, string(pipeline.Errored)):
 			return red
-		case cell == string(pipeline.Retrying):
+		case strings.HasPrefix(cell, string(pipeline.Retrying)):
 			return yellow
 		}
 		return plain
 	})
+}
+
+func eventText(e pipeline.Event) string {
+	if e.Try > 1 || e.Kind == pipeline.Retrying {
+		return fmt.Sprintf("%s, try %d", e.Kind, e.Try)
+	}
+	return string(e.Kind)
 }
 
 func (t *terminal) kept(d console.Detail, now time.Time) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/gitopsd/gitopsd/internal/console"
@@ -114,7 +113,7 @@ func (f *follower) show(subject, line string) {
 
 // unfinished says where the commit is when the time is over.
 func (f *follower) unfinished(interrupted bool, after time.Duration) string {
-	how := "not finished after " + strings.TrimSuffix(after.String(), "0s")
+	how := "not finished after " + period(after)
 	if interrupted {
 		how = "interrupted"
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/pipeline"
@@ -18,6 +19,8 @@ func (v *progressView) follow(ctx context.Context, d *daemon) {
 		v.serving(tenants)
 	}
 	changes := d.ledger.Changes(ctx)
+	states := time.NewTicker(time.Second) // a run's way through its states is no change
+	defer states.Stop()
 	failing := ""
 	for {
 		if h := d.loop.Health(); h.Failing != failing {
@@ -33,6 +36,7 @@ func (v *progressView) follow(ctx context.Context, d *daemon) {
 			if !open {
 				return
 			}
+		case <-states.C:
 		}
 	}
 }
