@@ -76,7 +76,7 @@ func (l *load) one(ctx context.Context, client *http.Client, edge, tenant string
 }
 
 // stop ends the load and fails the test if any request failed.
-func (l *load) stop(t *testing.T) {
+func (l *load) stop(t testing.TB) {
 	t.Helper()
 	l.cancel()
 	l.workers.Wait()

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 
 // world is one platform with its own repository, data directory and ports.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	repo    string
 	data    string
 	edge    string // address
@@ -51,7 +51,7 @@ type world struct {
 }
 
 // newWorld makes a repository with a first, empty commit.
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	// The tenants' users must be able to reach their directories.
 	root, err := os.MkdirTemp("", "gitopsd-e2e-")
@@ -307,7 +307,7 @@ func expectStatus(r *http.Response, want int) error {
 	return nil
 }
 
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
