@@ -131,16 +131,19 @@ func (d *Driver) AwaitRelease(ctx context.Context, tenant string, p release.Poin
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, asked := errgroup.WithContext(ctx)
 	for n := range agents {
 		group.Go(func() error {
-			if err := d.awaitInstance(ctx, tenant, n, p); err != nil {
+			if err := d.awaitInstance(asked, tenant, n, p); err != nil {
 				return fmt.Errorf("%s: %w", instanceName(tenant, n), err)
 			}
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return d.offerAll(ctx, tenant)
 }
 
 // awaitInstance waits until one instance serves the pointer's release, or a

@@ -92,14 +92,7 @@ func (d *Driver) realize(ctx context.Context, st *state) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	changed, err := d.writeNames(ctx, st.Tenant, instances)
-	if err != nil {
-		return err
-	}
-	if err := d.writeRoute(st, changed); err != nil {
-		return err
-	}
-	if err := d.awaitRoute(ctx, st, instances); err != nil {
+	if err := d.offer(ctx, st, instances); err != nil {
 		return err
 	}
 	return d.removeInstances(ctx, st.Tenant, st.count())

@@ -164,6 +164,12 @@ func TestConformance(t *testing.T) {
 	p := newPlace(t)
 	platformtest.Exercise(t, func(*testing.T) (platform.Platform, platformtest.Env) {
 		d := p.open(t)
-		return d, platformtest.Env{Domain: "localhost", Edge: p.edge, SetSecret: d.SetSecret}
+		return d, platformtest.Env{
+			Domain: "localhost", Edge: p.edge, SetSecret: d.SetSecret,
+			Obstruct: map[string]func(*testing.T, string) func(){
+				"EnsureDatabase": p.foreignDatabase, "DropDatabase": p.foreignRole,
+				"EnsureCacheUser": p.foreignUser, "DropCacheUser": p.foreignUser,
+			},
+		}
 	})
 }

@@ -19,7 +19,7 @@ func apart(t *testing.T, s *suite) {
 	names := []string{"left", "right"}
 	s.both(t, names, func(name string) []step { return s.provision(s.config(name)) })
 	for _, name := range names {
-		s.publish(t, name, "of "+name, nil)
+		s.publish(t, name, "of-"+name, nil)
 		s.sql(t, name, "CREATE TABLE private (v text)")
 		s.sql(t, name, "INSERT INTO private VALUES ('of "+name+"')")
 		s.redis(t, name, "SET", name+":secret", "of "+name)
@@ -73,6 +73,7 @@ func (s *suite) foreignDatabase(t *testing.T, name, other string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const denied = "42501" // insufficient_privilege
 	at, err := url.Parse(own)
 	if err != nil {
 		t.Fatal(err)
@@ -82,14 +83,14 @@ func (s *suite) foreignDatabase(t *testing.T, name, other string) {
 		if at.Path = "/" + d; at.Path == database {
 			continue
 		}
-		s.refused(t, name, "/sql", url.Values{"url": {at.String()}, "q": {"SELECT 1"}})
+		s.refused(t, name, "/sql", url.Values{"url": {at.String()}, "q": {"SELECT 1"}}, denied)
 	}
 	their, err := url.Parse(theirs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	their.User = at.User // the other's database, as oneself
-	s.refused(t, name, "/sql", url.Values{"url": {their.String()}, "q": {"SELECT v FROM private"}})
+	s.refused(t, name, "/sql", url.Values{"url": {their.String()}, "q": {"SELECT v FROM private"}}, denied)
 	for _, q := range []string{
 		"SET ROLE " + quoted(their.Path[1:]),
 		"SELECT * FROM pg_authid",
@@ -98,7 +99,7 @@ func (s *suite) foreignDatabase(t *testing.T, name, other string) {
 		"DROP DATABASE " + quoted(their.Path[1:]),
 		"ALTER ROLE " + quoted(their.Path[1:]) + " PASSWORD 'x'",
 	} {
-		s.refused(t, name, "/sql", url.Values{"q": {q}})
+		s.refused(t, name, "/sql", url.Values{"q": {q}}, denied)
 	}
 }
 
@@ -152,7 +153,7 @@ func (s *suite) foreignKeys(t *testing.T, name, other string) {
 		{"CLUSTER", "NODES"}, {"ACL", "LIST"}, {"ACL", "SETUSER", "t_" + name, "~*"},
 		{"SHUTDOWN"}, {"DEBUG", "SLEEP", "0"}, {"SAVE"}, {"REPLICAOF", "NO", "ONE"},
 	} {
-		s.refused(t, name, "/redis", url.Values{"arg": args})
+		s.refused(t, name, "/redis", url.Values{"arg": args}, "NOPERM", "The user executing the script can't", "DB index", "command not allowed")
 	}
 	for _, args := range [][]string{ // what must work, so that the refusals mean something
 		{"SET", name + ":k", "1"},

@@ -61,12 +61,15 @@ func (s *suite) must(t *testing.T, name, path string, form url.Values) string {
 	return body
 }
 
-// refused asks the tenant's app for something that must be denied to it.
-func (s *suite) refused(t *testing.T, name, path string, form url.Values) {
+// refused asks the tenant's app for something that must be denied to it, with
+// one of the given words.
+func (s *suite) refused(t *testing.T, name, path string, form url.Values, words ...string) {
 	t.Helper()
 	status, body, err := s.ask(t.Context(), http.MethodPost, name, path, form)
-	if err != nil || status != http.StatusForbidden {
-		t.Errorf("%s may do what it must not: POST %s %v: status %d: %s (%v)", name, path, form, status, body, err)
+	denied := slices.ContainsFunc(words, func(word string) bool { return strings.Contains(body, word) })
+	if err != nil || status != http.StatusForbidden || !denied {
+		t.Errorf("%s may do what it must not, or is refused for another reason than %q: POST %s %v: status %d: %s (%v)",
+			name, words, path, form, status, body, err)
 	}
 }
 
