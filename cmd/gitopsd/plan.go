@@ -108,25 +108,27 @@ func (t *terminal) plan(p plan.Plan) {
 
 func (t *terminal) step(s plan.Step, width int) {
 	sign, c := mark(s)
-	what := string(s.Operation)
-	if s.Failure != nil {
-		what = "invalid"
+	what, why := string(s.Operation), s.Reason
+	broken := s.Desired != nil && len(s.Desired.Problems) > 0
+	switch {
+	case broken:
+		what, why = "invalid", plural(len(s.Desired.Problems), "problem")
+	case s.Failure != nil:
+		what = "refused"
 	}
 	line := fmt.Sprintf("%s %-*s  %-11s", sign, width, clean(s.Tenant), what)
-	fmt.Fprintf(t.out, "%s  %s\n", t.paint(c, line), clean(s.Reason))
+	fmt.Fprintf(t.out, "%s  %s\n", t.paint(c, line), clean(why))
 	for _, field := range s.Changes {
 		fmt.Fprintln(t.out, "    "+clean(field))
 	}
-	if s.Failure == nil {
-		return
-	}
-	if s.Desired != nil && len(s.Desired.Problems) > 0 {
+	switch {
+	case broken:
 		fmt.Fprintln(t.out, indented(indented(cleanLines(s.Desired.Problems.Error()))))
-		return
-	}
-	fmt.Fprintln(t.out, "    "+clean(s.Failure.Message))
-	if s.Failure.Hint != "" {
-		fmt.Fprintln(t.out, "    hint: "+clean(s.Failure.Hint))
+	case s.Failure != nil:
+		fmt.Fprintln(t.out, "    "+clean(s.Failure.Message))
+		if s.Failure.Hint != "" {
+			fmt.Fprintln(t.out, "    hint: "+clean(s.Failure.Hint))
+		}
 	}
 }
 
