@@ -99,6 +99,9 @@ type startError struct {
 func (e *startError) Error() string { return e.err.Error() }
 func (e *startError) Unwrap() error { return e.err }
 
+// errAnswer is a health check with another answer than 200.
+var errAnswer = errors.New("it answered")
+
 // errPortTaken is an app that lost its port before it could listen.
 var errPortTaken = errors.New("port was taken")
 
@@ -212,8 +215,8 @@ func (a *app) awaitHealthy(ctx context.Context, timeout time.Duration) error {
 		if err == nil {
 			return a.confirm()
 		}
-		if ctx.Err() == nil {
-			last = err
+		if ctx.Err() == nil && !(errors.Is(last, errAnswer) && errors.Is(err, os.ErrDeadlineExceeded)) {
+			last = err // an answer tells more than that the time was over
 		}
 	}
 }
@@ -278,7 +281,7 @@ func (a *app) probe(ctx context.Context) error {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("it answered %s", res.Status)
+		return fmt.Errorf("%w %s", errAnswer, res.Status)
 	}
 	_, err = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection can be used again
 	if err != nil && err != io.EOF {

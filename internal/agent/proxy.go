@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -38,6 +39,7 @@ func newProxy(edgeKey string, r *router, errorLog *log.Logger) *proxy {
 		ErrorLog:     errorLog,
 		ModifyResponse: func(res *http.Response) error {
 			delete(res.Header, markerHeader) // never the app's to set
+			closeEarly(res.Request, res.Header)
 			return nil
 		},
 	}
@@ -54,7 +56,52 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.inFlight.Add(1)
 	defer p.inFlight.Add(-1)
+	if r.ContentLength >= 0 && r.ContentLength <= smallBody {
+		p.reverse.ServeHTTP(w, r)
+		return
+	}
+	p.serveLong(w, r)
+}
+
+// serveLong lets an app answer while the request's body still comes: a Go
+// server otherwise reads all of it before it sends an answer.
+func (p *proxy) serveLong(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	_ = rc.EnableFullDuplex() // an answer then waits, which is no loss
+	body := &clientBody{ReadCloser: r.Body}
+	body.left.Store(r.ContentLength)
+	r = r.WithContext(context.WithValue(r.Context(), clientBodyKey{}, body))
+	r.Body = body
 	p.reverse.ServeHTTP(w, r)
+	if !body.ended.Load() {
+		_ = rc.SetReadDeadline(time.Now()) // ends a read that nobody waits for
+	}
+}
+
+// clientBody is a request's body that knows whether all of it was read.
+type clientBody struct {
+	io.ReadCloser
+	left  atomic.Int64 // bytes; negative if not known
+	ended atomic.Bool
+}
+
+type clientBodyKey struct{}
+
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	// Noted before the app gets the last bytes, hence before it can answer to them.
+	if left := b.left.Load(); err == io.EOF || (left >= 0 && b.left.Add(-int64(n)) <= 0) {
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// closeEarly announces, on an answer that came before the request's end, that
+// no other request can follow on the client's connection.
+func closeEarly(r *http.Request, answer http.Header) {
+	if b, ok := r.Context().Value(clientBodyKey{}).(*clientBody); ok && !b.ended.Load() {
+		answer.Set("Connection", "close")
+	}
 }
 
 // rewrite passes a request on as it came, but for the edge's key. What it says
@@ -78,6 +125,7 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 
 func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	phase := p.router.now.Load().phase
+	closeEarly(r, w.Header())
 	switch {
 	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
 		w.WriteHeader(http.StatusBadGateway) // nobody reads it

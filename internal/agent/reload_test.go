@@ -178,7 +178,7 @@ func TestBadReleaseNeverServes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			in := newInstance(t, func(c *agent.Config) { c.StartTimeout = agent.Duration(700 * time.Millisecond) })
+			in := newInstance(t, func(c *agent.Config) { c.StartTimeout = agent.Duration(3 * time.Second) })
 			// A good one comes first; what is tested comes while it serves.
 			first := in.publish(in.stage(map[string]string{"VERSION": "good"}))
 			in.start().await(first.Seq)
