@@ -73,3 +73,16 @@ func TestValidate(t *testing.T) {
 		})
 	}
 }
+
+func TestTheMachinesAreValid(t *testing.T) {
+	t.Parallel()
+	tasks := map[string]pipeline.Task{}
+	for _, m := range pipeline.Machines() {
+		for _, s := range m.States {
+			tasks[s.Task] = func(context.Context, pipeline.Input) (any, error) { return nil, nil }
+		}
+	}
+	if err := pipeline.Validate(pipeline.Machines(), tasks); err != nil {
+		t.Error(err)
+	}
+}

@@ -36,8 +36,10 @@ func (l *Ledger) Events(ctx context.Context, run string, after int64) ([]pipelin
 // Tombstones returns the tenants that are stopped with their data kept, the
 // next to be purged first.
 func (l *Ledger) Tombstones(ctx context.Context) ([]pipeline.Tombstone, error) {
-	rows, err := l.pool.Query(ctx, `SELECT tenant, commit, at, purge_after, snapshot FROM gitopsd.tombstones
-		ORDER BY purge_after, tenant`)
+	rows, err := l.pool.Query(ctx, `SELECT g.tenant, g.commit, g.at, g.purge_after, g.snapshot
+		FROM gitopsd.tombstones g JOIN gitopsd.tenants t ON t.name = g.tenant
+		WHERE t.deleted AND t.purge_after IS NOT NULL -- one put while its tenant came back does not count
+		ORDER BY g.purge_after, g.tenant`)
 	if err != nil {
 		return nil, failure("list tombstones", err)
 	}
