@@ -98,7 +98,7 @@ func New(c Config) (*Builder, error) {
 	if b.goBin, err = filepath.Abs(b.goBin); err != nil {
 		return nil, fmt.Errorf("find the go command: %w", err)
 	}
-	for _, sub := range []string{"cache", "bin", "work", "tmp"} {
+	for _, sub := range []string{"cache", "bin", "work", "tmp", "home"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("build directory: %w", err)
 		}

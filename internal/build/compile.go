@@ -145,12 +145,12 @@ func (b *Builder) checkMain(dir, shown string) error {
 func (b *Builder) run(ctx context.Context, dir, tmp, proxy string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, b.goBin, args...)
 	cmd.Dir = dir
-	m := b.env
+	m, home := b.env, filepath.Join(b.dir, "home")
 	cmd.Env = []string{
 		"PATH=" + filepath.Dir(b.goBin) + ":/usr/bin:/bin",
-		"HOME=" + tmp, "TMPDIR=" + tmp, "GOTMPDIR=" + tmp, // on the store's file system, so that a rename moves the result
-		"GOPATH=" + filepath.Join(tmp, "go"), "GOMODCACHE=" + m.GOMODCACHE, "GOCACHE=" + filepath.Join(b.dir, "cache"),
-		"GOENV=off", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTOOLCHAIN=local", "GOTELEMETRY=off", "CGO_ENABLED=0",
+		"HOME=" + home, "TMPDIR=" + tmp, "GOTMPDIR=" + tmp, // on the store's file system, so that a rename moves the result
+		"GOPATH=" + filepath.Join(home, "go"), "GOMODCACHE=" + m.GOMODCACHE, "GOCACHE=" + filepath.Join(b.dir, "cache"),
+		"GOENV=off", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
 		"GOOS=" + m.GOOS, "GOARCH=" + m.GOARCH,
 		"GOPROXY=" + proxy, "GOSUMDB=" + m.GOSUMDB, "GONOSUMDB=" + m.GONOSUMDB, "GOPRIVATE=" + m.GOPRIVATE, "GONOPROXY=" + m.GONOPROXY,
 		"GOVCS=*:off", // a module's address must not make this machine run git

@@ -1,6 +1,7 @@
 package build_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gitopsd/gitopsd/internal/build/design"
 	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
@@ -258,4 +260,18 @@ func TestDesignHasAssets(t *testing.T) {
 			t.Errorf("the app's own %s differs from the release's: %d, %v", filepath.Base(f), response.StatusCode, err)
 		}
 	}
+}
+
+// schemaOf returns what Bundle puts into the manifest.
+func schemaOf(t testing.TB, d *tenant.Design) json.RawMessage {
+	t.Helper()
+	tables, err := design.Schema(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(tables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

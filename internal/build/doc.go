@@ -6,6 +6,7 @@
 //	bin/<key>.<sha256>     executables by compile key, the newest few
 //	work/<tenant>/src/     an app's source as it was compiled last
 //	work/<tenant>/lock     held while src is written or read
+//	home/                  the go command's own, in place of the user's
 //	tmp/                   what is being written; leftovers go at the next start
 //
 // All of it can be deleted at any time: every method makes what it lacks.
