@@ -41,7 +41,7 @@ func (t *terminal) describe(d console.Detail, now time.Time) error {
 	if err := t.facts(d, now); err != nil {
 		return err
 	}
-	for _, section := range []func(console.Detail, time.Time) error{t.instances, t.failures, t.runs, t.history, t.kept, t.proofs} {
+	for _, section := range []func(console.Detail, time.Time) error{t.refused, t.instances, t.failures, t.runs, t.history, t.kept, t.proofs} {
 		if err := section(d, now); err != nil {
 			return err
 		}
@@ -132,6 +132,21 @@ func deletion(d tenant.Deletion) string {
 		return "data is kept for " + period(d.Grace)
 	}
 	return "data goes at once"
+}
+
+// refused writes what the newest file has wrong; the tenant stays as it was.
+func (t *terminal) refused(d console.Detail, _ time.Time) error {
+	r := d.Refused
+	if r == nil {
+		return nil
+	}
+	fmt.Fprintf(t.out, "\n%s in %s %s; what is accepted stays:\n", t.paint(red, "Refused"), short(r.Commit.SHA), clean(r.Commit.Subject))
+	if len(r.Problems) > 0 {
+		fmt.Fprintln(t.out, indented(cleanLines(r.Problems.Error())))
+		return nil
+	}
+	t.detail(r.Failure)
+	return nil
 }
 
 func (t *terminal) instances(d console.Detail, now time.Time) error {

@@ -65,7 +65,7 @@ func phaseColour(p console.Phase) colour {
 	switch p {
 	case "Ready":
 		return green
-	case "Failed":
+	case "Failed", console.PhaseRefused:
 		return red
 	case "Suspended", "Stopped", console.PhaseGone:
 		return grey

@@ -38,6 +38,19 @@ func record(t postgres.TenantRecord) console.Record {
 	}
 }
 
+// Refusals returns what was refused since what is accepted, by tenant.
+func (r records) Refusals(ctx context.Context, names []string) (map[string]console.Refusal, error) {
+	found, err := r.Ledger.Refusals(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]console.Refusal, len(found))
+	for name, f := range found {
+		all[name] = console.Refusal{Commit: f.Commit, Failure: f.Item.Failure, Problems: f.Item.Problems}
+	}
+	return all, nil
+}
+
 // Commits returns the last commits, newest first.
 func (r records) Commits(ctx context.Context, limit int) ([]console.Listed, error) {
 	found, err := r.Ledger.Commits(ctx, limit)

@@ -189,7 +189,13 @@ func TestTenants(t *testing.T) {
 			{Name: "failing", Phase: "Failed", Run: failed, Applied: plan.Applied{Failing: true}},
 			{Name: "gone-soon", Phase: "Stopped", Applied: plan.Applied{Deleted: true, PurgeAfter: purge}},
 			{Name: "moving", Phase: "Deploying", Run: &pipeline.Run{Status: pipeline.Running, Operation: plan.Deploy, State: "Compile"}},
+			{Name: "refused", Phase: "Ready"},
 			{Name: "waiting", Phase: "Pending", Run: &pipeline.Run{Status: pipeline.Queued, Operation: plan.Update}},
+		},
+		Refusals: map[string]console.Refusal{
+			"refused": {Commit: sync.Commit{SHA: second}, Failure: &fault.Record{Message: "tenants/refused.yaml:1:1: no\nmore"}},
+			"never":   {Commit: sync.Commit{SHA: second}, Failure: &fault.Record{Message: "no"}},
+			"purged":  {Commit: sync.Commit{SHA: first}, Failure: &fault.Record{Message: "long ago"}},
 		},
 		Receipts: []pipeline.Receipt{{Tenant: "purged", Commit: first, At: purge}},
 		Runs:     []pipeline.Run{{ID: "r2", Tenant: "purged", Spec: &tenant.Tenant{}}, {ID: "r1", Tenant: "purged"}},
@@ -199,6 +205,7 @@ func TestTenants(t *testing.T) {
 		"failing":   {Phase: "Failed", Message: "Deploy/Compile: main.go:3: no", URL: "http://failing.localhost:8080/"},
 		"gone-soon": {Phase: "Stopped", Message: "deleted; data is kept until 2026-03-04 05:06:07 UTC"},
 		"moving":    {Phase: "Deploying", Message: "deploy: Compile", URL: "http://moving.localhost:8080/"},
+		"refused":   {Phase: "Ready", Message: "refused in 2222222: tenants/refused.yaml:1:1: no", URL: "http://refused.localhost:8080/"},
 		"waiting":   {Phase: "Pending", Message: "update waits for its turn", URL: "http://waiting.localhost:8080/"},
 	}
 	list := get[[]console.Summary](a, "/api/v1/tenants")
@@ -214,6 +221,13 @@ func TestTenants(t *testing.T) {
 	gone := get[console.Detail](a, "/api/v1/tenants/purged")
 	if gone.Phase != console.PhaseGone || len(gone.Runs) != 2 || len(gone.Runs[0].Events) != 1 || gone.Runs[0].Spec != nil || len(gone.Receipts) != 1 {
 		t.Errorf("a tenant that is gone is %+v", gone)
+	}
+	if gone.Refused != nil {
+		t.Errorf("a tenant that is gone is shown as refused: %+v", gone.Refused)
+	}
+	never := get[console.Detail](a, "/api/v1/tenants/never")
+	if never.Phase != console.PhaseRefused || never.Refused == nil || never.Message != "refused in 2222222: no" {
+		t.Errorf("a tenant that was never accepted is %+v", never)
 	}
 	if res := a.request(http.MethodPost, "/api/v1/tenants/failing/retry", ""); res.StatusCode != 200 {
 		t.Errorf("retry answers %s", res.Status)

@@ -21,7 +21,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 	}
 	if _, err := s.config.Ledger.Tenant(r.Context(), name); err != nil {
 		if fault.Is(err, fault.NotFound) {
-			return fault.Errorf(fault.NotFound, "there is no tenant %s", name).WithHint("see all with: gitopsd get tenants")
+			return noTenant(name)
 		}
 		return fmt.Errorf("read tenant %s: %w", name, err)
 	}

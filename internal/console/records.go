@@ -5,10 +5,12 @@ import (
 	"io"
 	"time"
 
+	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/pipeline"
 	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/platform"
 	"github.com/gitopsd/gitopsd/internal/sync"
+	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
 // Ledger is what is recorded, and the one thing that a user adds to it.
@@ -17,6 +19,9 @@ type Ledger interface {
 	Tenants(ctx context.Context) ([]Record, error)
 	// Tenant returns one; fault.NotFound if there is none of the name.
 	Tenant(ctx context.Context, name string) (Record, error)
+	// Refusals returns, by tenant, what was refused last since what is accepted:
+	// of the named tenants, or of all if names is nil.
+	Refusals(ctx context.Context, names []string) (map[string]Refusal, error)
 	// Runs returns a tenant's runs, newest first.
 	Runs(ctx context.Context, tenant string, limit int) ([]pipeline.Run, error)
 	// Events returns a run's events after the one numbered after, in order.
@@ -68,11 +73,22 @@ type Record struct {
 	Run      *pipeline.Run // that is running, else queued, else ended last
 }
 
+// Refusal is what a commit asked for and was refused: an invalid file, or a
+// deletion that is protected. The tenant stays as it was.
+type Refusal struct {
+	Commit   sync.Commit     `json:"commit"`
+	Failure  *fault.Record   `json:"failure"`
+	Problems tenant.Problems `json:"problems,omitempty"`
+}
+
 // Phase is how a tenant is, in a word: the ledger's, or PhaseGone.
 type Phase string
 
-// PhaseGone is the phase of a tenant that was taken away, with a receipt.
-const PhaseGone Phase = "Gone"
+// The phases of tenants that the ledger has not, or no longer.
+const (
+	PhaseGone    Phase = "Gone"    // taken away, with a receipt
+	PhaseRefused Phase = "Refused" // its file was never valid
+)
 
 // Summary is one tenant in a list.
 type Summary struct {
@@ -91,6 +107,7 @@ type Detail struct {
 	Summary
 	URLs      []string            `json:"urls,omitempty"`
 	Applied   *plan.Applied       `json:"applied,omitempty"`
+	Refused   *Refusal            `json:"refused,omitempty"` // since what is applied
 	Instances []platform.Instance `json:"instances,omitempty"`
 	// InstancesError says why the instances could not be asked.
 	InstancesError string              `json:"instancesError,omitempty"`

@@ -26,16 +26,24 @@ func (s *Server) tenants(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("read tenants: %w", err)
 	}
+	refusals, err := s.config.Ledger.Refusals(r.Context(), nil)
+	if err != nil {
+		return fmt.Errorf("read refusals: %w", err)
+	}
 	list := make([]Summary, len(records))
 	for i, rec := range records {
-		list[i] = s.summary(rec)
+		var refused *Refusal
+		if found, ok := refusals[rec.Name]; ok {
+			refused = &found
+		}
+		list[i] = s.summary(rec, refused)
 	}
 	return answer(w, list)
 }
 
-func (s *Server) summary(r Record) Summary {
+func (s *Server) summary(r Record, refused *Refusal) Summary {
 	sum := Summary{
-		Name: r.Name, Phase: r.Phase, Message: messageOf(r), Release: r.Release, Commit: r.Commit,
+		Name: r.Name, Phase: r.Phase, Message: messageOf(r, refused), Release: r.Release, Commit: r.Commit,
 		Accepted: r.Accepted, Deployed: r.Deployed,
 	}
 	if !r.Deleted {
@@ -58,34 +66,55 @@ func (s *Server) url(host string) string {
 
 func (s *Server) tenant(w http.ResponseWriter, r *http.Request) error {
 	ctx, name := r.Context(), r.PathValue("name")
-	receipts, err := s.config.Ledger.Receipts(ctx, name)
+	d := Detail{Summary: Summary{Name: name}}
+	refusals, err := s.config.Ledger.Refusals(ctx, []string{name})
 	if err != nil {
+		return fmt.Errorf("read refusals: %w", err)
+	}
+	if found, ok := refusals[name]; ok {
+		d.Refused = &found
+	}
+	if d.Receipts, err = s.config.Ledger.Receipts(ctx, name); err != nil {
 		return fmt.Errorf("read receipts: %w", err)
 	}
-	d := Detail{Receipts: receipts}
 	rec, err := s.config.Ledger.Tenant(ctx, name)
 	switch {
-	case fault.Is(err, fault.NotFound) && len(receipts) > 0:
-		last := receipts[0]
-		d.Summary = Summary{
-			Name: name, Phase: PhaseGone, Commit: last.Commit,
-			Message: "taken away " + last.At.UTC().Format(time.DateTime) + " UTC",
-		}
-	case fault.Is(err, fault.NotFound):
-		return fault.Errorf(fault.NotFound, "there is no tenant %s", name).WithHint("see all with: gitopsd get tenants")
-	case err != nil:
-		return fmt.Errorf("read tenant %s: %w", name, err)
-	default:
-		d.Summary, d.Applied = s.summary(rec), &rec.Applied
+	case err == nil:
+		d.Summary, d.Applied = s.summary(rec, d.Refused), &rec.Applied
 		s.addHosts(&d)
 		if err := s.addInstances(ctx, &d); err != nil {
 			return err
 		}
+	case !fault.Is(err, fault.NotFound):
+		return fmt.Errorf("read tenant %s: %w", name, err)
+	case !notThere(&d):
+		return noTenant(name)
 	}
 	if err := s.addHistory(ctx, &d); err != nil {
 		return err
 	}
 	return answer(w, d)
+}
+
+func noTenant(name string) error {
+	return fault.Errorf(fault.NotFound, "there is no tenant %s", name).WithHint("see all with: gitopsd get tenants")
+}
+
+// notThere describes a tenant that the ledger has not; false if there is
+// nothing to tell of it.
+func notThere(d *Detail) bool {
+	switch {
+	case d.Refused != nil && (len(d.Receipts) == 0 || d.Refused.Commit.When.After(d.Receipts[0].At)):
+		d.Phase, d.Commit, d.Message = PhaseRefused, d.Refused.Commit.SHA, refusedBy(*d.Refused)
+	case len(d.Receipts) > 0:
+		last := d.Receipts[0]
+		d.Phase, d.Commit = PhaseGone, last.Commit
+		d.Message = "taken away " + last.At.UTC().Format(time.DateTime) + " UTC"
+		d.Refused = nil // what was refused before is of no consequence
+	default:
+		return false
+	}
+	return true
 }
 
 func (s *Server) addHosts(d *Detail) {

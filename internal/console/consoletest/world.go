@@ -30,7 +30,8 @@ type World struct {
 // State is what a World holds.
 type State struct {
 	Records    []console.Record // by name
-	Runs       []pipeline.Run   // newest first
+	Refusals   map[string]console.Refusal
+	Runs       []pipeline.Run // newest first
 	Events     []pipeline.Event
 	Receipts   []pipeline.Receipt
 	Tombstones []pipeline.Tombstone
@@ -107,6 +108,19 @@ func (w *World) Tenant(_ context.Context, name string) (console.Record, error) {
 		err = fault.Errorf(fault.NotFound, "there is no tenant %s", name)
 	}
 	return console.Record{}, err
+}
+
+// Refusals implements console.Ledger.
+func (w *World) Refusals(_ context.Context, names []string) (map[string]console.Refusal, error) {
+	return read(w, func(s State) map[string]console.Refusal {
+		all := map[string]console.Refusal{}
+		for name, r := range s.Refusals {
+			if names == nil || slices.Contains(names, name) {
+				all[name] = r
+			}
+		}
+		return all
+	})
 }
 
 // Runs implements console.Ledger.
