@@ -139,6 +139,15 @@ func (l *Loop) purge(ctx context.Context) error {
 		if a.Failing && now.Sub(l.purgeTried[name]) < purgeBackoff {
 			continue
 		}
+		// Its file may be back, and too broken to bring the tenant back: data go
+		// only while the accepted commit has no file of the tenant at all.
+		_, gone, err := l.Planner.files(l.Source.FS(l.head), []string{name})
+		if err != nil {
+			return fmt.Errorf("make sure that %s has no file: %w", name, err)
+		}
+		if !gone {
+			continue
+		}
 		l.purgeTried[name] = now
 		if err := l.enqueue(ctx, name, a, plan.Purge); err != nil {
 			return err
