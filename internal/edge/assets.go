@@ -182,10 +182,10 @@ func (f *asset) tag(a *assets, file *os.File) string {
 	return f.etag
 }
 
-// A fingerprint is a hash before the extension: at least eight hex digits with
-// a decimal one among them, or eight of base64's as bundlers write them, with
-// a lower-case letter, an upper-case one and a digit, so that no word is taken
-// for one.
+// A fingerprint is a hash before the extension: at least eight hex digits, a
+// letter and a decimal one among them, or eight of base64's as bundlers write
+// them, with a lower-case letter, an upper-case one and a digit; so that no word
+// and no date is taken for one.
 var (
 	hexPrint    = regexp.MustCompile(`[.-]([0-9a-f]{8,64})\.[A-Za-z0-9.]+$`)
 	base64Print = regexp.MustCompile(`[.-]([A-Za-z0-9_-]{8})\.[A-Za-z0-9.]+$`)
@@ -193,7 +193,7 @@ var (
 
 func fingerprinted(name string) bool {
 	name = path.Base(name)
-	if m := hexPrint.FindStringSubmatch(name); m != nil && strings.ContainsAny(m[1], "0123456789") {
+	if m := hexPrint.FindStringSubmatch(name); m != nil && strings.ContainsAny(m[1], "0123456789") && strings.ContainsAny(m[1], "abcdef") {
 		return true
 	}
 	m := base64Print.FindStringSubmatch(name)
