@@ -54,6 +54,8 @@ func subcommand(name string, args []string) error {
 // place is one data directory and what runs on it.
 type place struct {
 	dir, edge, agent string
+	self             string   // "": the test's own program
+	log              *os.File // the driver's
 	driver           *local.Driver
 	cancel           context.CancelFunc
 	supervised       chan struct{}
@@ -61,28 +63,43 @@ type place struct {
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gitopsd") // not t.TempDir: other users must pass
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
+	dir := newPassable(t)
 	p := &place{dir: filepath.Join(dir, "data"), edge: freeAddr(t), agent: filepath.Join(t.TempDir(), "gitopsd-agent")}
 	build := exec.Command("go", "build", "-o", p.agent, "github.com/gitopsd/gitopsd/cmd/gitopsd-agent")
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the agent: %v\n%s", err, out)
 	}
+	var err error
+	if p.log, err = os.Create(filepath.Join(dir, "driver.log")); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		p.shutdown(t)
+		p.log.Close()
+	})
+	return p
+}
+
+// newPassable returns a directory that other users can pass through, which
+// t.TempDir is not. It is kept if the test fails.
+func newPassable(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gitopsd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log("kept:", dir)
 			return
 		}
 		os.RemoveAll(dir)
 	})
-	return p
+	return dir
 }
 
 func freeAddr(t *testing.T) string {
@@ -96,13 +113,17 @@ func freeAddr(t *testing.T) string {
 }
 
 func (p *place) config(t *testing.T) local.Config {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	t.Helper()
+	if p.self == "" {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.self = self
 	}
 	return local.Config{
-		Dir: p.dir, Domain: "localhost", EdgeAddr: p.edge, Self: self, Agent: p.agent,
-		Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)), Progress: func(s string) { t.Log(s) },
+		Dir: p.dir, Domain: "localhost", EdgeAddr: p.edge, Self: p.self, Agent: p.agent,
+		Logger: slog.New(slog.NewTextHandler(p.log, nil)), Progress: func(string) {},
 	}
 }
 
@@ -153,14 +174,8 @@ func (p *place) shutdown(t *testing.T) {
 	p.driver = nil
 }
 
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(b []byte) (int, error) {
-	w.t.Logf("%s", b)
-	return len(b), nil
-}
-
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	platformtest.Exercise(t, func(*testing.T) (platform.Platform, platformtest.Env) {
 		d := p.open(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/gitopsd/gitopsd/internal/release"
 )
 
-// stage puts a release together.
-func stage(v *release.Volume, m release.Manifest, app, text string) (string, error) {
+// Stage puts a release together: the app, and one asset with the given text.
+func Stage(v *release.Volume, m release.Manifest, app, text string) (string, error) {
 	st, err := v.Stage()
 	if err != nil {
 		return "", err

@@ -35,7 +35,7 @@ type Open func(t *testing.T) (platform.Platform, Env)
 
 // Exercise runs the suite. The place must be empty of tenants.
 func Exercise(t *testing.T, open Open) {
-	s := &suite{open: open, app: compile(t)}
+	s := &suite{open: open, app: Compile(t)}
 	s.reopen(t)
 	for _, c := range []struct {
 		name string
@@ -69,8 +69,8 @@ func (s *suite) reopen(t *testing.T) {
 	s.p, s.env = s.open(t)
 }
 
-// compile builds the app that is published as a release.
-func compile(t *testing.T) string {
+// Compile builds the app that is published as a release.
+func Compile(t *testing.T) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "app")
 	cmd := exec.Command("go", "build", "-o", out, "github.com/gitopsd/gitopsd/internal/platform/platformtest/app")
@@ -155,7 +155,7 @@ func (s *suite) put(t *testing.T, name, text string, env map[string]string) rele
 	if err != nil {
 		t.Fatalf("volume: %v", err)
 	}
-	digest, err := stage(v, release.Manifest{Tenant: name, Build: text, Env: env, Health: "/healthz"}, s.app, text)
+	digest, err := Stage(v, release.Manifest{Tenant: name, Build: text, Env: env, Health: "/healthz"}, s.app, text)
 	if err != nil {
 		t.Fatalf("stage a release: %v", err)
 	}

@@ -31,6 +31,7 @@ func main() {
 	mux.HandleFunc("POST /sql", sql)
 	mux.HandleFunc("POST /redis", cache)
 	mux.HandleFunc("POST /read", read)
+	mux.HandleFunc("POST /write", write)
 	mux.HandleFunc("POST /slow", slow)
 	mux.HandleFunc("POST /stray", stray)
 	server := &http.Server{Addr: "127.0.0.1:" + os.Getenv("PORT"), Handler: mux}
@@ -109,6 +110,11 @@ func read(w http.ResponseWriter, r *http.Request) {
 	}
 	b, err := os.ReadFile(path)
 	reply(w, string(b), err)
+}
+
+// write writes a file.
+func write(w http.ResponseWriter, r *http.Request) {
+	reply(w, "written", os.WriteFile(r.FormValue("path"), []byte(r.FormValue("content")), 0o600))
 }
 
 // slow answers after a while, however the app is told to stop meanwhile.
