@@ -103,7 +103,7 @@ func (l *Loop) Health() Health {
 
 // Run follows the branch until ctx ends or the lease is lost.
 func (l *Loop) Run(ctx context.Context) error {
-	if err := l.load(ctx); err != nil {
+	if err := l.Load(ctx); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -116,8 +116,9 @@ func (l *Loop) Run(ctx context.Context) error {
 	return err
 }
 
-// load reads what is recorded and goes on with the runs that were under way.
-func (l *Loop) load(ctx context.Context) error {
+// Load reads what is recorded and goes on with the runs that were under way. Run
+// does it first; who takes turns by hand must.
+func (l *Loop) Load(ctx context.Context) error {
 	head, err := l.Ledger.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("read head: %w", err)
@@ -236,9 +237,8 @@ func (l *Loop) move(ctx context.Context, head string, approved bool) error {
 				}
 			}
 			if !approved {
-				return l.hold(ctx, head, Hold{Reason: HoldRewritten, Message: fmt.Sprintf(
-					"history was rewritten: %s does not descend from %s; to follow it all the same: gitopsd approve %s",
-					short(head), short(from), short(head))})
+				return l.hold(ctx, head, Hold{Reason: HoldRewritten, Message: approval(head,
+					fmt.Sprintf("history was rewritten: it does not descend from %s, which was carried out before", short(from)))})
 			}
 			from = "" // look at everything: what changed since is not to be told from the history
 		}
@@ -257,10 +257,16 @@ func (l *Loop) move(ctx context.Context, head string, approved bool) error {
 			return err
 		}
 		if !approved {
-			return l.hold(ctx, head, Hold{Reason: p.Reason, Message: p.Hold + "; to carry it out: gitopsd approve " + short(head)})
+			return l.hold(ctx, head, Hold{Reason: p.Reason, Message: approval(head, p.Hold)})
 		}
 	}
 	return l.accept(ctx, from, head, p)
+}
+
+// approval says what lets a held commit pass, then why it is held: a forge cuts
+// what is long.
+func approval(head, why string) string {
+	return "needs gitopsd approve " + short(head) + ": " + why
 }
 
 func (l *Loop) hold(ctx context.Context, head string, h Hold) error {
