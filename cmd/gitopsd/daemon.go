@@ -33,7 +33,8 @@ type config struct {
 	EdgeAddr    string     `yaml:"edgeAddr"`
 	ConsoleAddr string     `yaml:"consoleAddr"`
 	Brake       plan.Brake `yaml:"brake"`
-	Runs        int        `yaml:"runs"` // at a time
+	Runs        int        `yaml:"runs"`       // at a time
+	BuildCache  string     `yaml:"buildCache"` // of compiled packages; below Data if ""
 }
 
 func defaults() config {
@@ -93,7 +94,7 @@ func open(ctx context.Context, c config, log *slog.Logger, progress func(string)
 	if err != nil {
 		return d, fmt.Errorf("open repository: %w", err)
 	}
-	d.builder, err = build.New(build.Config{Source: d.mirror, Dir: filepath.Join(c.Data, "build"), Logger: log})
+	d.builder, err = build.New(build.Config{Source: d.mirror, Dir: filepath.Join(c.Data, "build"), Cache: c.BuildCache, Logger: log})
 	if err != nil {
 		return d, fmt.Errorf("set up builder: %w", err)
 	}

@@ -20,6 +20,7 @@ type upCmd struct {
 	Domain      string `help:"Domain under which each tenant has a host." default:"localhost"`
 	EdgeAddr    string `help:"Address that serves the tenants." default:"127.0.0.1:8080"`
 	ConsoleAddr string `help:"Address of the console and API." default:"127.0.0.1:8090"`
+	BuildCache  string `help:"Directory for compiled packages, to share one; below the data directory by default." type:"path" placeholder:"DIR"`
 	Verbose     bool   `help:"Show the log, not only progress." short:"v"`
 }
 
@@ -29,7 +30,7 @@ func (u *upCmd) Run() error {
 	defer stop()
 	c := defaults()
 	c.Repo, c.Branch, c.Data, c.Domain = u.Repo, u.Branch, u.Data, u.Domain
-	c.EdgeAddr, c.ConsoleAddr = u.EdgeAddr, u.ConsoleAddr
+	c.EdgeAddr, c.ConsoleAddr, c.BuildCache = u.EdgeAddr, u.ConsoleAddr, u.BuildCache
 	log, closeLog, err := u.logger(c.Data)
 	if err != nil {
 		return err

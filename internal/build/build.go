@@ -39,7 +39,8 @@ type Source interface {
 // Config says what a Builder works with.
 type Config struct {
 	Source Source
-	Dir    string // work and cache directory; made if it is not there
+	Dir    string // work directory; made if it is not there
+	Cache  string // the go command's cache of compiled packages; <Dir>/cache if "". Builders may share one.
 	Slots  int64  // compiles at a time; GOMAXPROCS if 0
 	Go     string // the go command; "go" from PATH if ""
 	Logger *slog.Logger
@@ -53,6 +54,7 @@ type Builder struct {
 	source Source
 	remote func(context.Context, tenant.GitSource) (Source, string, error)
 	dir    string
+	cache  string
 	log    *slog.Logger
 	slots  *semaphore.Weighted
 	goBin  string
@@ -85,9 +87,12 @@ func New(c Config) (*Builder, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := &Builder{
-		source: c.Source, remote: c.Remote, dir: dir, log: c.Logger,
+		source: c.Source, remote: c.Remote, dir: dir, cache: filepath.Join(dir, "cache"), log: c.Logger,
 		slots: semaphore.NewWeighted(c.Slots), // first come, first served
 		nonce: rand.Text(), known: map[string]bool{},
+	}
+	if c.Cache != "" {
+		b.cache = c.Cache
 	}
 	if c.Go == "" {
 		c.Go = "go"
@@ -98,7 +103,7 @@ func New(c Config) (*Builder, error) {
 	if b.goBin, err = filepath.Abs(b.goBin); err != nil {
 		return nil, fmt.Errorf("find the go command: %w", err)
 	}
-	for _, sub := range []string{"cache", "bin", "work", "tmp", "home"} {
+	for _, sub := range []string{"bin", "work", "tmp", "home"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("build directory: %w", err)
 		}

@@ -149,7 +149,7 @@ func (b *Builder) run(ctx context.Context, dir, tmp, proxy string, args ...strin
 	cmd.Env = []string{
 		"PATH=" + filepath.Dir(b.goBin) + ":/usr/bin:/bin",
 		"HOME=" + home, "TMPDIR=" + tmp, "GOTMPDIR=" + tmp, // on the store's file system, so that a rename moves the result
-		"GOPATH=" + filepath.Join(home, "go"), "GOMODCACHE=" + m.GOMODCACHE, "GOCACHE=" + filepath.Join(b.dir, "cache"),
+		"GOPATH=" + filepath.Join(home, "go"), "GOMODCACHE=" + m.GOMODCACHE, "GOCACHE=" + b.cache,
 		"GOENV=off", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
 		"GOOS=" + m.GOOS, "GOARCH=" + m.GOARCH,
 		"GOPROXY=" + proxy, "GOSUMDB=" + m.GOSUMDB, "GONOSUMDB=" + m.GONOSUMDB, "GOPRIVATE=" + m.GOPRIVATE, "GONOPROXY=" + m.GONOPROXY,

@@ -17,8 +17,9 @@ import (
 	"time"
 )
 
-// binDir has the programs under test, built once.
-var binDir string
+// binDir has the programs under test, built once; buildCache is the go
+// command's own, so that not every platform compiles the standard library.
+var binDir, buildCache string
 
 func TestMain(m *testing.M) {
 	code := func() int {
@@ -33,7 +34,12 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 			return 1
 		}
-		binDir = dir
+		cache, err := exec.Command("go", "env", "GOCACHE").Output()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "go env GOCACHE:", err)
+			return 1
+		}
+		binDir, buildCache = dir, strings.TrimSpace(string(cache))
 		return m.Run()
 	}()
 	os.Exit(code)
@@ -93,7 +99,7 @@ func (w *world) must(err error) {
 func (w *world) start() {
 	w.t.Helper()
 	w.up = exec.Command(filepath.Join(binDir, "gitopsd"), "up", "--repo", w.repo, "--data", w.data,
-		"--edge-addr", w.edge, "--console-addr", w.console)
+		"--edge-addr", w.edge, "--console-addr", w.console, "--build-cache", buildCache)
 	w.up.Stdout, w.up.Stderr = w.output, w.output
 	w.up.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	w.must(w.up.Start())
