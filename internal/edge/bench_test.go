@@ -49,7 +49,7 @@ func startCaddy(b *testing.B, upstream string) (addr string, pid int) {
 		"apps": {"http": {"servers": {"s": {"listen": [%q], "protocols": ["h1"], "automatic_https": {"disable": true},
 		"routes": [{"handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": %q}]}]}]}}}}}`, addr, upstream))
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "CADDY_TEST_CONFIG="+path)
+	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+filepath.Dir(path), "CADDY_TEST_CONFIG="+path)
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}

@@ -38,6 +38,9 @@ func caddyConfig(c Config) ([]byte, error) {
 			"selection_policy": object{"policy": "first"}, // there is never more than one
 			"try_duration":     tryFor.String(),
 			"try_interval":     tryEvery.String(),
+			// Of the requests that an instance may have seen, none is repeated,
+			// not even a GET: one that breaks the app would break it many times.
+			"retry_match": []object{{"method": []string{}}},
 		},
 		"transport": object{
 			"protocol":                 "http",
@@ -74,6 +77,7 @@ func caddyConfig(c Config) ([]byte, error) {
 		}}},
 		"apps": object{
 			"gitopsd": c,
+			"tls":     object{"disable_storage_clean": true}, // there are no certificates to look after
 			"http":    object{"grace_period": drainTimeout.String(), "servers": object{"edge": server}},
 		},
 	}, "", "\t")

@@ -112,7 +112,7 @@ func startEdge(t testing.TB) *fixture {
 func (f *fixture) launch() error {
 	f.t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "EDGE_TEST_CONFIG="+filepath.Join(f.dir, "edge.json"))
+	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+f.dir, "EDGE_TEST_CONFIG="+filepath.Join(f.dir, "edge.json"))
 	cmd.Stdout, cmd.Stderr = f.stderr, f.stderr
 	if err := cmd.Start(); err != nil {
 		return err
