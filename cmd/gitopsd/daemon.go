@@ -88,13 +88,21 @@ func open(ctx context.Context, c config, log *slog.Logger, progress func(string)
 	if err := d.ledger.Acquire(ctx, holder()); err != nil {
 		return d, fmt.Errorf("take the lease: %w", err)
 	}
+	repo, err := private(c.Data, "repository")
+	if err != nil {
+		return d, err
+	}
 	d.mirror, err = git.Open(ctx, git.Config{
-		URL: c.Repo, Branch: c.Branch, Dir: filepath.Join(c.Data, "mirror.git"), Logger: log,
+		URL: c.Repo, Branch: c.Branch, Dir: filepath.Join(repo, "mirror.git"), Logger: log,
 	})
 	if err != nil {
 		return d, fmt.Errorf("open repository: %w", err)
 	}
-	d.builder, err = build.New(build.Config{Source: d.mirror, Dir: filepath.Join(c.Data, "build"), Cache: c.BuildCache, Logger: log})
+	work, err := private(c.Data, "build")
+	if err != nil {
+		return d, err
+	}
+	d.builder, err = build.New(build.Config{Source: d.mirror, Dir: work, Cache: c.BuildCache, Logger: log})
 	if err != nil {
 		return d, fmt.Errorf("set up builder: %w", err)
 	}
@@ -205,6 +213,18 @@ func dataDir(dir string, progress func(string)) (string, error) {
 		return "", fmt.Errorf("make data directory: %w", err)
 	}
 	return abs, nil
+}
+
+// private makes a directory that no tenant may enter: it has every tenant's code.
+func private(data, name string) (string, error) {
+	dir := filepath.Join(data, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make directory: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make directory private: %w", err)
+	}
+	return dir, nil
 }
 
 func holder() string {

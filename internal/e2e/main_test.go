@@ -172,7 +172,7 @@ func isolation(t *testing.T, w *world) {
 		refused("redis "+command, "/try/redis", url.Values{"command": {command}})
 	}
 	for _, dir := range []string{
-		"volume/two", "instances/two", "instances/two/0/env.json", "buckets/two", "secrets", "secrets/tenants/two.json", "postgres", "redis", "mirror.git", "edge/routes",
+		"volume/two", "instances/two", "instances/two/0/env.json", "buckets/two", "secrets", "secrets/tenants/two.json", "postgres", "redis", "repository", "repository/mirror.git", "build", "build/work", "edge/routes", "logs/gitopsd.log", "logs/edge.log", "logs/access.log", "run", "snapshots", "tenants/two.json",
 	} {
 		refused("reading "+dir, "/try/read", url.Values{"path": {filepath.Join(w.data, dir)}})
 	}
