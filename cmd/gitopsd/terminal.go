@@ -6,9 +6,9 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -29,12 +29,11 @@ func newTerminal(in, out, errs *os.File) *terminal {
 	}
 }
 
-// colour is an ANSI colour. All are written with as many bytes, so that the
-// columns of a table stay aligned.
+// colour is an ANSI colour.
 type colour string
 
 const (
-	plain  colour = "\x1b[39m"
+	plain  colour = ""
 	red    colour = "\x1b[31m"
 	green  colour = "\x1b[32m"
 	yellow colour = "\x1b[33m"
@@ -42,7 +41,7 @@ const (
 )
 
 func (t *terminal) paint(c colour, text string) string {
-	if !t.colour {
+	if !t.colour || c == plain {
 		return text
 	}
 	return string(c) + text + "\x1b[39m"
@@ -56,7 +55,8 @@ func (t *terminal) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// table is lines of cells, the first line the header.
+// table is lines of cells, the first line the header. An empty cell is shown as
+// a dash unless nothing follows it.
 type table struct {
 	t      *terminal
 	indent string
@@ -67,38 +67,45 @@ func (t *terminal) table(indent string, header ...string) *table {
 	return &table{t: t, indent: indent, rows: [][]string{header}}
 }
 
-func (b *table) row(cells ...string) { b.rows = append(b.rows, cells) }
-
-// print writes the table; paint colours a cell, given its column and text.
-func (b *table) print(paint func(column int, cell string) colour) error {
-	w := tabwriter.NewWriter(b.t.out, 0, 0, 2, ' ', 0)
-	for i, row := range b.rows {
-		fmt.Fprint(w, b.indent)
-		last := len(row) - 1
-		for last > 0 && row[last] == "" { // no blanks at the end of a line
-			last--
-		}
-		for column, cell := range row[:last+1] {
-			text := clean(cell)
-			if text == "" {
-				text = "-"
-			}
-			if paint != nil {
-				if c := plain; i > 0 {
-					c = paint(column, cell)
-					text = b.t.paint(c, text)
-				} else {
-					text = b.t.paint(plain, text)
-				}
-			}
-			if column < last {
-				text += "\t"
-			}
-			fmt.Fprint(w, text)
-		}
-		fmt.Fprintln(w)
+func (b *table) row(cells ...string) {
+	last := len(cells)
+	for last > 0 && cells[last-1] == "" {
+		last--
 	}
-	return w.Flush()
+	shown := make([]string, last)
+	for i, cell := range cells[:last] {
+		if shown[i] = clean(cell); cell == "" {
+			shown[i] = "-"
+		}
+	}
+	b.rows = append(b.rows, shown)
+}
+
+// print writes the table; paint, unless it is nil, chooses a cell's colour.
+func (b *table) print(paint func(column int, cell string) colour) error {
+	widths := make([]int, len(b.rows[0]))
+	for _, row := range b.rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var text strings.Builder
+	for n, row := range b.rows {
+		text.WriteString(b.indent)
+		for i, cell := range row {
+			c := plain
+			if n > 0 && paint != nil {
+				c = paint(i, cell)
+			}
+			text.WriteString(b.t.paint(c, cell))
+			if i < len(row)-1 {
+				text.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+			}
+		}
+		text.WriteByte('\n')
+	}
+	_, err := io.WriteString(b.t.out, text.String())
+	return err
 }
 
 // clean makes text from a tenant or a commit harmless for a terminal: nothing

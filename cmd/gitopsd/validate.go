@@ -36,6 +36,9 @@ func (v *validateCmd) Run(t *terminal) error {
 	for i := range problems {
 		problems[i].File = filepath.Join(root, problems[i].File)
 	}
+	for i := range set.Ignored {
+		set.Ignored[i] = filepath.Join(root, set.Ignored[i])
+	}
 	if v.json() {
 		err = t.printJSON(struct {
 			Files    int             `json:"files"`
@@ -46,7 +49,7 @@ func (v *validateCmd) Run(t *terminal) error {
 			return err
 		}
 	} else {
-		t.verdict(root, set, problems)
+		t.verdict(set, problems)
 	}
 	if len(problems) > 0 {
 		return exitError(exitInvalid)
@@ -97,12 +100,12 @@ func appProblem(f tenant.File, err error) tenant.Problem {
 }
 
 // verdict writes what was found, a line a problem.
-func (t *terminal) verdict(root string, set *tenant.Set, problems tenant.Problems) {
+func (t *terminal) verdict(set *tenant.Set, problems tenant.Problems) {
 	for _, p := range problems {
 		fmt.Fprintln(t.err, clean(p.String()))
 	}
 	for _, name := range set.Ignored {
-		fmt.Fprintf(t.err, "note: %s is not read\n", clean(filepath.Join(root, name)))
+		fmt.Fprintf(t.err, "note: %s is not read\n", clean(name))
 	}
 	bad := map[string]bool{}
 	for _, p := range problems {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"time"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform"
@@ -109,7 +108,7 @@ func notThere(d *Detail) bool {
 	case len(d.Receipts) > 0:
 		last := d.Receipts[0]
 		d.Phase, d.Commit = PhaseGone, last.Commit
-		d.Message = "taken away " + last.At.UTC().Format(time.DateTime) + " UTC"
+		d.Message = "taken away; the receipt says what was verified absent"
 		d.Refused = nil // what was refused before is of no consequence
 	default:
 		return false
