@@ -37,7 +37,6 @@ func BenchmarkOneLineChange(b *testing.B) {
 		change := func(n string) {
 			replaceAfter(b, file, `cmp.Or(os.Getenv("GREETING"), "`, n)
 			in.Commit = repo.commit(nil)
-			repo.FS(in.Commit) // the real source needs no such unpacking
 		}
 		compare(b, builder, &in, change, filepath.Join(warm(b), "work", "guestbook", "src", "apps", "guestbook"), "main.go", `cmp.Or(os.Getenv("GREETING"), "`)
 	})

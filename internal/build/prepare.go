@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
@@ -77,7 +78,11 @@ func writeDesign(src string, a *app) error {
 // below src.
 func exportSource(ctx context.Context, src string, a *app) error {
 	files := a.src.FS(a.commit)
-	if err := prune(src, ".", a.paths); err != nil {
+	var keep []string
+	for _, p := range a.paths {
+		keep = append(keep, p, p+".index", p+".lock") // what Export remembers beside its directory
+	}
+	if err := prune(src, ".", keep); err != nil {
 		return err
 	}
 	for _, p := range a.paths {
@@ -91,7 +96,7 @@ func exportSource(ctx context.Context, src string, a *app) error {
 				return err
 			}
 			if err := a.src.Export(ctx, a.commit, p, target); err != nil {
-				return fmt.Errorf("export %s: %w", p, err)
+				return err
 			}
 			continue
 		}
@@ -137,7 +142,7 @@ func writeChanged(name string, data []byte) error {
 
 // prune removes what is neither one of the paths nor above or below one.
 func prune(root, dir string, keep []string) error {
-	if len(keep) == 1 && keep[0] == "." {
+	if slices.Contains(keep, ".") {
 		return nil
 	}
 	entries, err := os.ReadDir(filepath.Join(root, filepath.FromSlash(dir)))

@@ -2,7 +2,6 @@ package build
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -19,7 +18,6 @@ import (
 	"golang.org/x/mod/modfile"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
 // Bounds of what is read to find an app's sources, in bytes.
@@ -262,23 +260,6 @@ func SourceDigest(src Source, commit string, paths []string) (string, error) {
 		fmt.Fprintf(h, "%q %q\n", p, id)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// Sources returns the paths of the repository that a tenant's app is built from
-// at the commit and a digest over its source; for a design neither, for another
-// repository only the digest.
-func (b *Builder) Sources(ctx context.Context, commit string, t *tenant.Tenant) ([]string, string, error) {
-	if t.App.Design != nil {
-		return nil, "", nil
-	}
-	a, err := b.resolveSource(ctx, commit, t)
-	if err != nil {
-		return nil, "", err
-	}
-	if t.App.Git != nil {
-		return nil, a.digest, nil
-	}
-	return a.paths, a.digest, nil
 }
 
 // hasImportC reports whether a Go file uses cgo.

@@ -52,6 +52,10 @@ function shown(field, value) {
   }
 }
 
+function isNumber(field) {
+  return field.type === "int" || field.type === "float";
+}
+
 function drawModels() {
   byId("models").replaceChildren(...state.models.map((m) => {
     const b = element("button", { type: "button", textContent: m.title });
@@ -66,7 +70,7 @@ function row(model, record, names) {
     let text = shown(f, record[f.name]);
     if (f.type === "ref" && record[f.name] !== null) text = names[f.name]?.get(record[f.name]) || "#" + record[f.name];
     const cell = element("td", { textContent: text, title: text });
-    if (f.type === "int" || f.type === "float") cell.className = "number";
+    if (isNumber(f)) cell.className = "number";
     if (text === "–") cell.className = "none";
     return cell;
   });
@@ -97,7 +101,7 @@ async function load(more) {
     const body = byId("records").tBodies[0];
     if (!more) {
       body.replaceChildren();
-      byId("records").tHead.rows[0].replaceChildren(...model.fields.map((f) => element("th", { scope: "col", textContent: f.title })));
+      byId("records").tHead.rows[0].replaceChildren(...model.fields.map((f) => element("th", { scope: "col", textContent: f.title, className: isNumber(f) ? "number" : "" })));
     }
     body.append(...page.items.map((r) => row(model, r, names)));
     state.next = page.next;
@@ -185,7 +189,9 @@ async function edit(record) {
   byId("editor").showModal();
 }
 
+// complain says what is wrong: at its fields, or else below them.
 function complain(message, fields) {
+  const known = state.model.fields.some((f) => fields[f.name]);
   for (const f of state.model.fields) {
     const why = fields[f.name];
     byId("error-" + f.name).textContent = why ? f.title + " " + why : "";
@@ -193,7 +199,7 @@ function complain(message, fields) {
     byId("field-" + f.name).closest("div").classList.toggle("wrong", Boolean(why));
   }
   byId("form-error").textContent = message;
-  byId("form-error").hidden = !message;
+  byId("form-error").hidden = known || !message;
 }
 
 // save sends what was changed, so that it does not undo what others did.
@@ -207,7 +213,8 @@ async function save() {
     if (record && now === input.dataset.before && !input.validity.badInput) continue;
     try {
       const value = valueOf(f, input);
-      if (record || value !== null) body[f.name] = value;
+      // A field that was emptied is null, not its default.
+      if (record || value !== null || f.default !== undefined) body[f.name] = value;
     } catch {
       wrong[f.name] = f.type === "json" ? "is not valid JSON" : "is not a value of this kind";
     }
