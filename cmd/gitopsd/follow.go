@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,9 @@ const (
 	oncePoll  = 25 * time.Second // how long the daemon is asked to wait before it answers
 	reconnect = time.Second      // between two tries while the daemon restarts
 )
+
+// unknownTag is the tag of no commit: any answer is news to who has it.
+const unknownTag = `"unknown"`
 
 // follower asks for a commit until it is settled, and shows on the way what moves.
 type follower struct {
@@ -64,9 +68,7 @@ func (f *follower) poll(ctx context.Context, wait time.Duration) error {
 	if wait > 0 {
 		p += "?wait=" + wait.String()
 	}
-	if f.tag != "" {
-		header.Set("If-None-Match", f.tag)
-	}
+	header.Set("If-None-Match", cmp.Or(f.tag, unknownTag))
 	res, err := f.client.do(ctx, http.MethodGet, p, nil, header)
 	if err != nil {
 		return err

@@ -34,7 +34,9 @@ func (l *logsCmd) Run(ctx context.Context, t *terminal) error {
 	defer res.Body.Close()
 	var out io.Writer = t.out
 	if t.tty {
-		out = &cleanWriter{w: t.out}
+		safe := &cleanWriter{w: t.out}
+		defer safe.Close()
+		out = safe
 	}
 	if _, err := io.Copy(out, res.Body); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {

@@ -111,12 +111,14 @@ func (b *table) print(paint func(column int, cell string) colour) error {
 // clean makes text from a tenant or a commit harmless for a terminal: nothing
 // in it moves the cursor, changes the title or turns the direction of writing.
 func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return '\uFFFD'
-		}
-		return r
-	}, text)
+	return strings.Map(cleanRune, text)
+}
+
+func cleanRune(r rune) rune {
+	if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+		return unicode.ReplacementChar
+	}
+	return r
 }
 
 // cleanLines is clean for text of several lines.
@@ -128,20 +130,46 @@ func cleanLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// cleanWriter is cleanLines for a stream.
-type cleanWriter struct{ w io.Writer }
+// cleanWriter is cleanLines for a stream. Close writes what is left of a
+// character that was cut.
+type cleanWriter struct {
+	w    io.Writer
+	rest []byte // the beginning of a character
+}
 
-func (c cleanWriter) Write(p []byte) (int, error) {
-	text := strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return r
+func (c *cleanWriter) Write(p []byte) (int, error) {
+	b := append(c.rest, p...)
+	end := len(b)
+	for n := 1; n < utf8.UTFMax && n <= len(b); n++ { // is the last character whole?
+		if at := len(b) - n; utf8.RuneStart(b[at]) {
+			if !utf8.FullRune(b[at:]) {
+				end = at
+			}
+			break
 		}
-		return []rune(clean(string(r)))[0]
-	}, string(p))
-	if _, err := io.WriteString(c.w, text); err != nil {
+	}
+	if err := c.show(b[:end]); err != nil {
 		return 0, err
 	}
+	c.rest = append([]byte(nil), b[end:]...)
 	return len(p), nil
+}
+
+// Close ends the stream.
+func (c *cleanWriter) Close() error { return c.show(c.rest) }
+
+func (c *cleanWriter) show(b []byte) error {
+	text := strings.Map(func(r rune) rune {
+		switch r {
+		case '\n', '\t':
+			return r
+		case '\r':
+			return -1
+		}
+		return cleanRune(r)
+	}, strings.ToValidUTF8(string(b), "\uFFFD"))
+	_, err := io.WriteString(c.w, text)
+	return err
 }
 
 func indented(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
