@@ -9,7 +9,6 @@ import (
 	"os/user"
 	"strconv"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -64,7 +63,7 @@ func Open(ctx context.Context, c Config) (_ *Driver, err error) {
 	if err = d.layout.make(); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if d.lock, err = lockFile(d.path("platform.lock")); err != nil {
+	if d.lock, err = lockFile(ctx, d.path("platform.lock")); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -255,26 +254,6 @@ func (d *Driver) stop(ctx context.Context, progress func(string)) error {
 		errs = append(errs, group.Wait()) // go on: what is left running is worse
 	}
 	return errors.Join(errs...)
-}
-
-// lockFile takes the lock that a Driver holds for its life. The kernel frees it
-// when the holder ends, however it ends.
-func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock data directory: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		holder := make([]byte, 20)
-		n, _ := f.ReadAt(holder, 0)
-		f.Close()
-		return nil, fault.Errorf(fault.Conflict, "another gitopsd (process %s) uses the data directory: %w", holder[:n], err).
-			WithHint("stop it, or choose another directory with --data")
-	}
-	if err := f.Truncate(0); err == nil {
-		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
-	}
-	return f, nil
 }
 
 // serviceUser returns the user a server runs as: root gives way to the first

@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -21,9 +23,10 @@ import (
 	"github.com/gitopsd/gitopsd/internal/platform/platformtest"
 )
 
-// TestMain is also the program with the subcommands dns and edge.
+// TestMain is also the program with the subcommands dns and edge, and a
+// control plane of its own: drive.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "dns" || os.Args[1] == "edge") {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		if err := subcommand(os.Args[1], os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -36,6 +39,9 @@ func TestMain(m *testing.M) {
 func subcommand(name string, args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if name == "drive" {
+		return drive(ctx, args)
+	}
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	dir, addr, config := flags.String("dir", "", ""), flags.String("addr", "", ""), flags.String("config", "", "")
 	if err := flags.Parse(args); err != nil {
@@ -76,16 +82,33 @@ func newPlace(t *testing.T) *place {
 	}
 	t.Cleanup(func() {
 		p.shutdown(t)
+		p.sweep()
 		p.log.Close()
 	})
 	return p
+}
+
+// sweep ends what a test that failed left running.
+func (p *place) sweep() {
+	records, _ := filepath.Glob(filepath.Join(p.dir, "run", "*.json"))
+	for _, path := range records {
+		var record struct{ PID int }
+		b, _ := os.ReadFile(path)
+		if json.Unmarshal(b, &record) != nil || record.PID == 0 {
+			continue
+		}
+		cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", record.PID))
+		if err == nil && strings.HasPrefix(cwd, p.dir) {
+			_ = syscall.Kill(record.PID, syscall.SIGKILL)
+		}
+	}
 }
 
 // newPassable returns a directory that other users can pass through, which
 // t.TempDir is not. It is kept if the test fails.
 func newPassable(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gitopsd")
+	dir, err := os.MkdirTemp("", "gitopsd-local-")
 	if err != nil {
 		t.Fatal(err)
 	}

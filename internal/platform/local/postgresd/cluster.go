@@ -27,6 +27,9 @@ func (s *Server) create(ctx context.Context) error {
 		return err
 	}
 	s.c.Progress("creating the Postgres data directory")
+	if err := s.c.Runner.EndStrays(ctx, "initdb"); err != nil { // it goes on when its caller is killed
+		return err
+	}
 	begun := filepath.Join(s.c.Dir, "data.new")
 	if err := os.RemoveAll(begun); err != nil {
 		return err
@@ -41,6 +44,7 @@ func (s *Server) create(ctx context.Context) error {
 	defer os.Remove(secret)
 	cmd := s.command(ctx, "initdb", "--pgdata="+begun, "--username=postgres", "--pwfile="+secret,
 		"--auth-local=scram-sha-256", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale="+s.locale(), "--no-instructions")
+	cmd.Env = append(cmd.Env, s.c.Runner.Mark("initdb"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fault.Errorf(fault.Transient, "initdb: %w", err).WithDetail(string(out))
 	}

@@ -39,7 +39,7 @@ func open(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := os.MkdirTemp("", "postgresd") // not t.TempDir: the server's user must pass
+	base, err := os.MkdirTemp("", "gitopsd-postgresd-") // not t.TempDir: the server's user must pass
 	if err != nil {
 		t.Fatal(err)
 	}

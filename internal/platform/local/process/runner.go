@@ -249,6 +249,19 @@ func (r *Runner) halt(ctx context.Context, rec record, grace time.Duration) erro
 	return r.endStrays(ctx, rec.Name)
 }
 
+// Mark is an entry for the environment of a program that the caller runs
+// himself, under a name that no service has: see EndStrays.
+func (r *Runner) Mark(name string) string { return r.mark + name }
+
+// EndStrays ends what carries a name's mark: programs, and their children, whose
+// caller was killed before they ended.
+func (r *Runner) EndStrays(ctx context.Context, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	return r.endStrays(ctx, name)
+}
+
 func (r *Runner) endStrays(ctx context.Context, name string) error {
 	pids, err := marked(r.mark + name)
 	if err != nil {

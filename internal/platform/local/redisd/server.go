@@ -146,6 +146,7 @@ func (s *Server) prepare(ports process.Ports) (process.Command, error) {
 		"bind 127.0.0.1",
 		fmt.Sprintf("port %d", ports["redis"]),
 		"daemonize no",
+		"set-proc-title no", // a title would overwrite the environment, and with it the Runner's mark
 		"databases 1",
 		"dir " + quote(s.data()),
 		"aclfile " + quote(s.users()),
