@@ -78,6 +78,16 @@ func cpuTime(pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond // Linux counts hundredths
 }
 
+// residentMB returns a process's resident memory; 0 where there is no /proc.
+func residentMB(pid int) float64 {
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	pages, _ := strconv.Atoi(strings.Fields(string(statm))[1])
+	return float64(pages*os.Getpagesize()) / (1 << 20)
+}
+
 // BenchmarkEdge measures the edge with many tenants beside Caddy with a static
 // upstream and beside no proxy at all, in turns, so that all meet the same
 // machine. Run with -benchtime=1x; the figures are its metrics.
@@ -97,6 +107,10 @@ func BenchmarkEdge(b *testing.B) {
 	began := time.Now()
 	f.start()
 	b.Logf("%d tenants: serving after %v", tenants, time.Since(began).Round(time.Millisecond))
+	time.Sleep(time.Second)
+	idle := cpuTime(f.cmd.Process.Pid)
+	time.Sleep(10 * time.Second)
+	idleCPU, idleMB := float64(cpuTime(f.cmd.Process.Pid)-idle)/float64(10*time.Second)*100, residentMB(f.cmd.Process.Pid)
 	caddyAddr, caddyPID := startCaddy(b, upstream)
 	ways := []struct {
 		name, addr string
@@ -106,9 +120,12 @@ func BenchmarkEdge(b *testing.B) {
 		{"direct", upstream, 0, func(uint64) string { return "x.localhost" }},
 		{"caddy", caddyAddr, caddyPID, func(uint64) string { return "x.localhost" }},
 		{"edge", f.cfg.Addr, f.cmd.Process.Pid, func(n uint64) string { return fmt.Sprintf("t%05d.localhost", n*7919%tenants) }},
+		{"edge-one-tenant", f.cfg.Addr, f.cmd.Process.Pid, func(uint64) string { return "t00000.localhost" }},
 	}
 	defer f.stop()
 	for b.Loop() {
+		b.ReportMetric(idleCPU, "edge-idle-%-of-a-core")
+		b.ReportMetric(idleMB, "edge-idle-MB")
 		for _, c := range []int{1, 32} {
 			rates, cpu := map[string][]float64{}, map[string][]float64{}
 			for range 8 {
@@ -126,6 +143,8 @@ func BenchmarkEdge(b *testing.B) {
 			for _, w := range ways[1:] {
 				b.ReportMetric(median(cpu[w.name]), fmt.Sprintf("%s-c%d-cpu-µs/req", w.name, c))
 			}
+			b.ReportMetric(residentMB(f.cmd.Process.Pid), fmt.Sprintf("edge-c%d-MB", c))
+			b.ReportMetric(residentMB(caddyPID), fmt.Sprintf("caddy-c%d-MB", c))
 			b.ReportMetric(100*median(rates["edge"])/median(rates["caddy"]), fmt.Sprintf("edge/caddy-c%d-%%", c))
 		}
 	}
