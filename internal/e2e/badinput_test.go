@@ -39,7 +39,7 @@ func TestBadInput(t *testing.T) {
 		{
 			"does not compile", func() { w.write("apps/one/broken.go", "package main\n\nfunc f() int { return \"x\" }\n") },
 			func() { w.remove("apps/one/broken.go") },
-			[]string{"broken.go:3:24"},
+			[]string{"broken.go:3:23"},
 		},
 		{
 			"migration fails", func() { w.write("apps/one/migrations/002_bad.sql", "-- +goose Up\nALTER TABLE nope ADD x int;\n") },
@@ -96,7 +96,7 @@ func TestBadInput(t *testing.T) {
 		w.done(w.git("rev-parse", "HEAD"))
 	})
 	t.Run("history rewritten", func(t *testing.T) {
-		w.git("reset", "-q", "--hard", "HEAD~3")
+		w.git("reset", "-q", "--hard", "HEAD~2")
 		w.version("apps/one", "rewritten")
 		rewritten := w.commit("Another history")
 		text, code := w.wait(rewritten)
