@@ -424,3 +424,14 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Tenants run as users of their own on the same machine.
+func TestOthersCannotReadSources(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "build")
+	newBuilder(t, newRepository(t), dir)
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the build directory has mode %v, %v", info.Mode(), err)
+	}
+}
