@@ -7,7 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +69,7 @@ type pkg struct {
 // list returns every package of the module and all they need, by path.
 func list(t *testing.T) map[string]pkg {
 	t.Helper()
+	look(t)
 	c := exec.Command("go", "list", "-deps", "-json=ImportPath,Standard,Module,Imports,Deps", "./...")
 	c.Dir = "../.."
 	var errs bytes.Buffer
@@ -85,6 +89,27 @@ func list(t *testing.T) map[string]pkg {
 			t.Fatal(err)
 		}
 		all[p.ImportPath] = p
+	}
+}
+
+// look touches every source file, so that go test knows that the result hangs on
+// them, and does not repeat an old one after they changed.
+func look(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		switch name := d.Name(); {
+		case err != nil:
+			return err
+		case d.IsDir() && path != "../.." && (strings.HasPrefix(name, ".") || name == "bin" || name == "node_modules" || name == "testdata"):
+			return fs.SkipDir
+		case strings.HasSuffix(name, ".go"):
+			_, err = os.Stat(path)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
