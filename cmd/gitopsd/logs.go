@@ -32,7 +32,7 @@ func (l *logsCmd) Run(ctx context.Context, t *terminal) error {
 		return quietly(ctx, err)
 	}
 	defer res.Body.Close()
-	var out io.Writer = t.out
+	out := t.out
 	if t.tty {
 		safe := &cleanWriter{w: t.out}
 		defer safe.Close()
@@ -49,8 +49,8 @@ func (l *logsCmd) Run(ctx context.Context, t *terminal) error {
 
 // quietly drops an error that is only the user's interrupt.
 func quietly(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }

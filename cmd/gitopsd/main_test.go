@@ -95,6 +95,8 @@ func serveWorld(world *consoletest.World, data, addr string) (stop func(), err e
 	go carryOut(ctx, world)
 	return func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			panic(err) // a server that was told to end does so
+		}
 	}, nil
 }

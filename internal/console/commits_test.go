@@ -229,7 +229,7 @@ func TestTenants(t *testing.T) {
 	if never.Phase != console.PhaseRefused || never.Refused == nil || never.Message != "refused in 2222222: no" {
 		t.Errorf("a tenant that was never accepted is %+v", never)
 	}
-	if res := a.request(http.MethodPost, "/api/v1/tenants/failing/retry", ""); res.StatusCode != 200 {
+	if res := a.request(http.MethodPost, "/api/v1/tenants/failing/retry", ""); res.StatusCode != http.StatusOK {
 		t.Errorf("retry answers %s", res.Status)
 	}
 	if res := a.request(http.MethodPost, "/api/v1/tenants/moving/retry", ""); res.StatusCode != http.StatusConflict {

@@ -251,7 +251,7 @@ func TestSecretStaysSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `{"tenant":"acme","name":"STRIPE_KEY","known":false,"wanted":false}` + "\n"; res.StatusCode != 200 || string(body) != want {
+	if want := `{"tenant":"acme","name":"STRIPE_KEY","known":false,"wanted":false}` + "\n"; res.StatusCode != http.StatusOK || string(body) != want {
 		t.Errorf("answers %s %s, want %s", res.Status, body, want)
 	}
 	if got := a.world.State().Secrets["acme/STRIPE_KEY"]; got != value {

@@ -30,14 +30,12 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("prepare stream: %w", err)
 	}
 	if follow {
-		if err := out.start(); err != nil { // the client sees that it is connected before anything is written
-			return nil //nolint:nilerr // the client is gone
-		}
+		out.start() // the client sees that it is connected before anything is written
 	}
 	err := s.config.Platform.Logs(r.Context(), name, out, follow)
 	switch {
 	case err == nil, r.Context().Err() != nil:
-		return nil
+		return nil //nolint:nilerr // whoever asked is gone, or the server ends
 	case out.started:
 		s.config.Log.Warn("log stream broke off", "tenant", name, "error", err)
 		panic(http.ErrAbortHandler)
@@ -53,12 +51,13 @@ type stream struct {
 	started bool
 }
 
-func (s *stream) start() error {
+// start sends the header. A client that is gone shows at the next write.
+func (s *stream) start() {
 	s.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	s.w.Header().Set("Cache-Control", "no-store")
 	s.w.Header().Set("X-Content-Type-Options", "nosniff")
 	s.started = true
-	return s.control.Flush()
+	_ = s.control.Flush()
 }
 
 func (s *stream) Write(p []byte) (int, error) {
@@ -66,9 +65,7 @@ func (s *stream) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	if !s.started {
-		if err := s.start(); err != nil {
-			return 0, err
-		}
+		s.start()
 	}
 	n, err := s.w.Write(p)
 	if err != nil {
