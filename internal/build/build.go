@@ -92,7 +92,9 @@ func New(c Config) (*Builder, error) {
 		nonce: rand.Text(), known: map[string]bool{},
 	}
 	if c.Cache != "" {
-		b.cache = c.Cache
+		if b.cache, err = filepath.Abs(c.Cache); err != nil {
+			return nil, fmt.Errorf("build cache: %w", err)
+		}
 	}
 	if c.Go == "" {
 		c.Go = "go"
@@ -102,6 +104,10 @@ func New(c Config) (*Builder, error) {
 	}
 	if b.goBin, err = filepath.Abs(b.goBin); err != nil {
 		return nil, fmt.Errorf("find the go command: %w", err)
+	}
+	// Every tenant's source is in there: other users have no business with it.
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
+		return nil, fmt.Errorf("build directory: %w", err)
 	}
 	for _, sub := range []string{"bin", "work", "tmp", "home"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
