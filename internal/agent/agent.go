@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -20,6 +21,8 @@ const (
 	// idleTimeout of public connections is longer than the edge keeps them, so
 	// that the edge, which knows what is in flight, is the one to close them.
 	idleTimeout = 5 * time.Minute
+	// restAfter is how long there was no request when memory is given back.
+	restAfter = 10 * time.Second
 	// lastAnswers is for the control port's clients, when all else has ended.
 	lastAnswers = 2 * time.Second
 )
@@ -129,6 +132,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	go serve(public, a.public)
 	go serve(private, a.private)
 	go a.starter.reapOrphans(ctx)
+	go a.giveBack(ctx)
 	a.log.Info("agent runs", "listen", a.public.Addr().String(), "control", a.private.Addr().String())
 
 	a.super.run(ctx)
@@ -148,6 +152,29 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	default:
 		return nil
+	}
+}
+
+// giveBack returns memory to the system when traffic has stopped: an idle
+// tenant's agent stays small whatever it carried before.
+func (a *Agent) giveBack(ctx context.Context) {
+	tick := time.NewTicker(restAfter)
+	defer tick.Stop()
+	const times = 2 // what is pooled survives one collection
+	seen, given := uint64(0), 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		switch now := a.proxy.requests.Load(); {
+		case now != seen:
+			seen, given = now, 0
+		case given < times:
+			debug.FreeOSMemory()
+			given++
+		}
 	}
 }
 

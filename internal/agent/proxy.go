@@ -25,6 +25,7 @@ var forwardedHeaders = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-
 type proxy struct {
 	key      []byte
 	router   *router
+	requests atomic.Uint64 // so far
 	inFlight atomic.Int64
 	reverse  httputil.ReverseProxy
 }
@@ -54,6 +55,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	p.requests.Add(1)
 	p.inFlight.Add(1)
 	defer p.inFlight.Add(-1)
 	if r.ContentLength >= 0 && r.ContentLength <= smallBody {

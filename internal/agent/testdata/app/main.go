@@ -118,6 +118,11 @@ func routes() http.Handler {
 		}
 		fmt.Fprint(w, cmd.Process.Pid)
 	})
+	mux.HandleFunc("POST /orphan", func(w http.ResponseWriter, r *http.Request) {
+		if err := exec.Command("/bin/sh", "-c", "setsid sleep 0.05 &").Run(); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
 	mux.HandleFunc("GET /print", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
 		for i := range n {
