@@ -75,7 +75,7 @@ func TestReloadLosesNoRequest(t *testing.T) {
 					return
 				default:
 				}
-				body := strings.Repeat(fmt.Sprintf("%d-%d ", c, n), 1+n%4*2000)
+				body := strings.Repeat(fmt.Sprintf("%d-%d ", c, n), 1+n%3*200+n%16/15*6000)
 				requests.Add(1)
 				if err := echo(client, in.url, body); err != nil && failures.Add(1) < 5 {
 					t.Error(err)

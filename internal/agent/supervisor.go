@@ -79,6 +79,9 @@ func (s *supervisor) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+			if s.serving == nil { // nothing comes back any more: who waits is told so
+				s.router.point(target{phase: Failing})
+			}
 			return
 		case <-poll.C:
 			s.look(ctx, false)
