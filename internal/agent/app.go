@@ -215,10 +215,16 @@ func (a *app) awaitHealthy(ctx context.Context, timeout time.Duration) error {
 		if err == nil {
 			return a.confirm()
 		}
-		if ctx.Err() == nil && !(errors.Is(last, errAnswer) && errors.Is(err, os.ErrDeadlineExceeded)) {
-			last = err // an answer tells more than that the time was over
+		// An answer, once there was one, tells more than that the time was over.
+		if ctx.Err() == nil && !(errors.Is(last, errAnswer) && timedOut(err)) {
+			last = err
 		}
 	}
+}
+
+func timedOut(err error) bool {
+	e := net.Error(nil)
+	return errors.As(err, &e) && e.Timeout()
 }
 
 func (a *app) unhealthy(ctx context.Context, timeout time.Duration, last error) error {
