@@ -187,7 +187,7 @@ func isolation(t *testing.T, w *world) {
 	refused("asking another tenant past the edge", "/try/get", url.Values{"url": {"http://" + two.Instances[0].Addr + "/rows"}})
 
 	// A client's own tenant header never counts.
-	for _, header := range [][]string{{"X-Tenant", "two"}, {"x-tenant", "two", "X-Tenant", "two"}, {"X-Gitopsd-Edge", "x"}, {"X-Edge-Secret", "x"}} {
+	for _, header := range [][]string{{"X-Tenant", "two"}, {"x-tenant", "two", "X-Tenant", "two"}, {"X-Gitopsd-Edge", "x"}, {"X-Gitopsd-Secret", "x"}} {
 		r, text, err := w.request(http.MethodGet, "one", "/rows", "", header...)
 		if err != nil {
 			t.Fatal(err)
@@ -197,7 +197,7 @@ func isolation(t *testing.T, w *world) {
 		}
 	}
 	seen := strings.ToLower(w.get("one", "/headers"))
-	for _, secret := range []string{"x-gitopsd-edge", "x-edge-secret", "x-tenant"} {
+	for _, secret := range []string{"x-gitopsd-edge", "x-gitopsd-secret", "x-tenant"} {
 		if strings.Contains(seen, secret) {
 			t.Errorf("the app sees header %s: %s", secret, seen)
 		}
