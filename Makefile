@@ -31,7 +31,7 @@ generate: ## Make the generated files anew
 build: ## Build gitopsd and the agent into bin/
 	@echo "building bin/gitopsd (the first time takes a few minutes)"
 	@mkdir -p $(BIN)
-	@$(GO) build -o $(BIN)/ ./cmd/gitopsd ./cmd/gitopsd-agent
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o $(BIN)/ ./cmd/gitopsd ./cmd/gitopsd-agent
 
 deps: ## Install what is missing: PostgreSQL, Redis, git
 	@scripts/deps

@@ -290,7 +290,7 @@ func (a *app) probe(ctx context.Context) error {
 		return fmt.Errorf("%w %s", errAnswer, res.Status)
 	}
 	_, err = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection can be used again
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	return nil

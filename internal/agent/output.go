@@ -111,7 +111,7 @@ func readLines(r io.Reader, each func(string)) {
 			}
 			each(string(b))
 		}
-		if err != nil && err != bufio.ErrBufferFull {
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return
 		}
 	}

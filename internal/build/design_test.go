@@ -173,10 +173,18 @@ func TestNastyDesign(t *testing.T) {
 	const nasty = "\"`\\'</script><script>alert(1)</script>{{.}}\n*/ $1 %s; DROP TABLE tasks; -- é\u2028"
 	d := &tenant.Design{Title: nasty, Models: []tenant.Model{
 		{Name: "select", Fields: []tenant.Field{
-			{Name: "type", Type: tenant.FieldString, Default: nasty}, {Name: "func", Type: tenant.FieldText, Required: true, Default: `\'; x`},
-			{Name: "limit", Type: tenant.FieldInt}, {Name: "r", Type: tenant.FieldBool}, {Name: "err", Type: tenant.FieldJSON, Default: nasty},
-			{Name: "a_b", Type: tenant.FieldInt}, {Name: "ab", Type: tenant.FieldInt}, {Name: "a__b", Type: tenant.FieldInt}, {Name: "i_d", Type: tenant.FieldInt},
-			{Name: "model", Type: tenant.FieldInt}, {Name: "fields", Type: tenant.FieldInt}, {Name: "order", Type: tenant.FieldTime, Required: true, Default: "2020-01-02T03:04:05.000000006+07:00"},
+			{Name: "type", Type: tenant.FieldString, Default: nasty},
+			{Name: "func", Type: tenant.FieldText, Required: true, Default: `\'; x`},
+			{Name: "limit", Type: tenant.FieldInt},
+			{Name: "r", Type: tenant.FieldBool},
+			{Name: "err", Type: tenant.FieldJSON, Default: nasty},
+			{Name: "a_b", Type: tenant.FieldInt},
+			{Name: "ab", Type: tenant.FieldInt},
+			{Name: "a__b", Type: tenant.FieldInt},
+			{Name: "i_d", Type: tenant.FieldInt},
+			{Name: "model", Type: tenant.FieldInt},
+			{Name: "fields", Type: tenant.FieldInt},
+			{Name: "order", Type: tenant.FieldTime, Required: true, Default: "2020-01-02T03:04:05.000000006+07:00"},
 		}},
 		{Name: "new_select", Fields: []tenant.Field{{Name: "x", Type: tenant.FieldString}}},
 		{Name: "select_a_p_i", Fields: []tenant.Field{{Name: "x", Type: tenant.FieldString}}},

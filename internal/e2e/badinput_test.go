@@ -50,7 +50,8 @@ func TestBadInput(t *testing.T) {
 			"crashes at start", func() {
 				w.write("tenants/one.yaml", strings.Replace(good, "path: apps/one", "path: apps/one\n    env: {FAULT: crash}", 1))
 			},
-			nil, []string{"this release crashes at start"},
+			nil,
+			[]string{"this release crashes at start"},
 		},
 		{
 			"missing secret", func() {

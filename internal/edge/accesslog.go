@@ -190,8 +190,15 @@ func (a *access) appendJSON(b []byte) []byte {
 	b = a.at.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
 	b = append(b, '"')
 	for _, f := range [...]struct{ key, value string }{
-		{"tenant", a.tenant}, {"method", a.method}, {"host", a.host}, {"path", a.path}, {"remote", a.remote},
-		{"origin", a.origin}, {"upstream", a.upstream}, {"agent", a.agent}, {"referer", a.referer},
+		{"tenant", a.tenant},
+		{"method", a.method},
+		{"host", a.host},
+		{"path", a.path},
+		{"remote", a.remote},
+		{"origin", a.origin},
+		{"upstream", a.upstream},
+		{"agent", a.agent},
+		{"referer", a.referer},
 	} {
 		if f.value != "" {
 			b = append(b, `,"`...)

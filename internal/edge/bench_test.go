@@ -122,7 +122,7 @@ func BenchmarkEdge(b *testing.B) {
 		{"edge", f.cfg.Addr, f.cmd.Process.Pid, func(n uint64) string { return fmt.Sprintf("t%05d.localhost", n*7919%tenants) }},
 		{"edge-one-tenant", f.cfg.Addr, f.cmd.Process.Pid, func(uint64) string { return "t00000.localhost" }},
 	}
-	defer f.stop()
+	defer func() { _ = f.stop() }()
 	for b.Loop() {
 		b.ReportMetric(idleCPU, "edge-idle-%-of-a-core")
 		b.ReportMetric(idleMB, "edge-idle-MB")

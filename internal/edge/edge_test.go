@@ -20,8 +20,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gitopsd/gitopsd/internal/edge"
 	"github.com/miekg/dns"
+
+	"github.com/gitopsd/gitopsd/internal/edge"
 )
 
 // TestMain lets the test's binary be an edge process: one process runs one

@@ -13,9 +13,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gitopsd/gitopsd/infra/functions"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/gitopsd/gitopsd/infra/functions"
 )
 
 // hostsOfTest are the key-value store of these tests.

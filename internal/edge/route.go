@@ -8,8 +8,9 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/miekg/dns"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
 )
 
 // Route is one tenant's file: <routes>/<tenant>.json, replaced by rename.

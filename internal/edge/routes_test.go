@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gitopsd/gitopsd/internal/edge"
 	"github.com/miekg/dns"
+
+	"github.com/gitopsd/gitopsd/internal/edge"
 )
 
 // constantly sends requests for a host, a POST and a GET in turn, until stopped;

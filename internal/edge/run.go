@@ -10,11 +10,11 @@ import (
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/gitopsd/gitopsd/internal/fault"
-
 	// The modules that the configuration names.
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
 )
 
 // Run serves until ctx ends, then lets what is under way finish, for at most

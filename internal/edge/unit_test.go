@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -16,13 +15,14 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func configOfTest() Config {
 	return Config{

@@ -151,7 +151,9 @@ func TestCredentials(t *testing.T) {
 	var log strings.Builder
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	for _, cfg := range []git.Config{
-		{URL: url, Token: "ghp_wrong"}, {URL: withUser("me:ghp_wrong")}, {URL: withUser("ghp_wrong")},
+		{URL: url, Token: "ghp_wrong"},
+		{URL: withUser("me:ghp_wrong")},
+		{URL: withUser("ghp_wrong")},
 		{URL: strings.Replace(withUser("me:ghp_wrong"), "127.0.0.1", "127.0.0.1:1/", 1)},
 		{URL: "https://me:ghp_wrong@127.0.0.1:1/x"},
 	} {

@@ -78,7 +78,7 @@ func forceSync(dir string) {
 func stampOf(path string) (Stamp, error) {
 	var buf statxBuf
 	err := statx(path, statxCtime|statxIno|statxSize, &buf)
-	if err == syscall.ENOSYS || err == syscall.EPERM { // an old kernel, or a sandbox that knows no statx
+	if errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EPERM) { // an old kernel, or a sandbox that knows no statx
 		var st syscall.Stat_t
 		if err := syscall.Lstat(path, &st); err != nil {
 			return Stamp{}, err

@@ -80,7 +80,7 @@ func (p Planner) Plan(ctx context.Context, from, to string, index *Index, applie
 func (p Planner) touched(ctx context.Context, from, to string, index *Index) ([]string, error) {
 	if from == "" {
 		names, err := p.names(p.Tree.FS(to))
-		return append(names, index.Names()...), err
+		return distinct(append(names, index.Names()...)), err
 	}
 	changed, err := p.Tree.Changed(ctx, from, to, append([]string{p.Dir}, index.Sources()...))
 	if err != nil {
@@ -93,8 +93,12 @@ func (p Planner) touched(ctx context.Context, from, to string, index *Index) ([]
 		}
 		names = append(names, index.BuiltFrom(file)...)
 	}
+	return distinct(names), nil
+}
+
+func distinct(names []string) []string {
 	slices.Sort(names)
-	return slices.Compact(names), nil
+	return slices.Compact(names)
 }
 
 // nameOf returns the tenant that a tenant file is of.

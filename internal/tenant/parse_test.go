@@ -112,12 +112,16 @@ func TestParseAccepts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ key, good, bad string }{
 		{"path", "apps/acme _x/a.b a..b", "/apps apps/ a//b . .. a/../b .git .git/x tenants tenants/x ./a a\\b ~/x -x a/-b"},
-		{"git.url", "https://github.com/a/b.git ssh://git@github.com:22/a/b file:///srv/git/a.git",
-			"http://a/b git://a/b https://user@a/b https://u:p@a/b ssh://u:p@a/b git@a:b ext::sh file://host/a https://a ssh://-oProxyCommand=x/y https://a/b?x=1 /srv/a"},
+		{
+			"git.url", "https://github.com/a/b.git ssh://git@github.com:22/a/b file:///srv/git/a.git",
+			"http://a/b git://a/b https://user@a/b https://u:p@a/b ssh://u:p@a/b git@a:b ext::sh file://host/a https://a ssh://-oProxyCommand=x/y https://a/b?x=1 /srv/a",
+		},
 		{"git.ref", "main v1.2.0 feature/x 0123abc refs/heads/main", "-x --upload-pack=x a..b a//b a/ .a HEAD^ a:b @"},
 		{"health", "/ /healthz /a/b /a/ /x.y-z", "healthz //a /a?b /a#b /a//b https://a/b"},
-		{"domain", "a.example xn--bcher-kva.example a-b.c1.example " + strings.Repeat("a", 63) + ".example",
-			"a A.example a.example. *.a.example 1.2.3.4 [::1] a_b.example -a.example a-.example a..example a.example:80 a.1 " + strings.Repeat("a", 64) + ".example " + strings.Repeat("a.", 127) + "example"},
+		{
+			"domain", "a.example xn--bcher-kva.example a-b.c1.example " + strings.Repeat("a", 63) + ".example",
+			"a A.example a.example. *.a.example 1.2.3.4 [::1] a_b.example -a.example a-.example a..example a.example:80 a.1 " + strings.Repeat("a", 64) + ".example " + strings.Repeat("a.", 127) + "example",
+		},
 		{"grace", "0 0s 1s 168h 7d 1d12h 1.5h 365d", "7 -1h h 1w 1h-1m 366d 0.5s 1_000h 99999999999999999999d .5h 1ms 1e3s"},
 		{"idle", "0 1s 30d", "31d 0.001s never"},
 		{"env", "A _a a1 LD_PRELOAD", "1A A-B A=B PORT DATABASE_URL REDIS_URL REDIS_PREFIX TENANT RELEASE COMMIT TMPDIR HOME PATH é"},

@@ -36,41 +36,75 @@ const signs = "@`%"
 
 func syntaxCases() []syntaxCase {
 	return []syntaxCase{
-		{library: "mapping values are not allowed", message: "a key cannot stand here",
-			hint: "the line above lacks its colon, or this line is indented too far", stated: true, mark: ": "},
-		{library: "could not find expected ':'", message: "this is neither a key with a colon nor part of the value above",
-			hint: "write key: value, with a space after the colon", stated: true},
-		{library: "cannot start any token", message: "a text cannot begin with this character",
-			hint: "put the text in quotes", stated: true, mark: signs},
-		{library: "did not find expected ',' or ']'", message: "the list in [ ] is not closed here",
-			hint: "write , between items and ] at the end"},
-		{library: "did not find expected ',' or '}'", message: "the mapping in { } is not closed here",
-			hint: "write , between pairs and } at the end"},
-		{library: "did not find expected key", message: "the indentation does not match the lines above",
-			hint: "align the keys of a mapping, and the dashes of a list, in one column"},
-		{library: "did not find expected '-' indicator", message: "the indentation does not match the list above",
-			hint: "align the dashes of one list in one column"},
-		{library: "block sequence entries are not allowed", message: "a list cannot begin here",
-			hint: "begin the list in a line of its own, below its key", stated: true, mark: "- "},
-		{library: "mapping keys are not allowed", message: "a key cannot stand here",
-			hint: "put it in a line of its own, or the text in quotes", stated: true},
-		{library: "found unexpected end of stream", message: "a text in quotes begins here and never ends",
-			hint: "close the quotes", stated: true, mark: quotes},
-		{library: "found unexpected document indicator", message: "a text in quotes is cut off by --- or ...",
-			hint: "close the quotes", stated: true, mark: quotes},
-		{library: "found unknown escape character", message: "an unknown \\ escape in a text in double quotes",
-			hint: `write \\ for a backslash, or use single quotes`, stated: true, mark: `\`},
-		{library: "unknown anchor", message: "this alias names an anchor that does not stand above it",
-			hint: "define it first with &name", mark: "*"},
-		{library: "did not find expected <document start>", message: "text follows the end of the document",
-			hint: "a file describes one tenant"},
-		{library: "did not find expected node content", message: "a list or mapping in brackets breaks off here",
-			hint: "write the value, or close the bracket"},
+		{
+			library: "mapping values are not allowed", message: "a key cannot stand here",
+			hint: "the line above lacks its colon, or this line is indented too far", stated: true, mark: ": ",
+		},
+		{
+			library: "could not find expected ':'", message: "this is neither a key with a colon nor part of the value above",
+			hint: "write key: value, with a space after the colon", stated: true,
+		},
+		{
+			library: "cannot start any token", message: "a text cannot begin with this character",
+			hint: "put the text in quotes", stated: true, mark: signs,
+		},
+		{
+			library: "did not find expected ',' or ']'", message: "the list in [ ] is not closed here",
+			hint: "write , between items and ] at the end",
+		},
+		{
+			library: "did not find expected ',' or '}'", message: "the mapping in { } is not closed here",
+			hint: "write , between pairs and } at the end",
+		},
+		{
+			library: "did not find expected key", message: "the indentation does not match the lines above",
+			hint: "align the keys of a mapping, and the dashes of a list, in one column",
+		},
+		{
+			library: "did not find expected '-' indicator", message: "the indentation does not match the list above",
+			hint: "align the dashes of one list in one column",
+		},
+		{
+			library: "block sequence entries are not allowed", message: "a list cannot begin here",
+			hint: "begin the list in a line of its own, below its key", stated: true, mark: "- ",
+		},
+		{
+			library: "mapping keys are not allowed", message: "a key cannot stand here",
+			hint: "put it in a line of its own, or the text in quotes", stated: true,
+		},
+		{
+			library: "found unexpected end of stream", message: "a text in quotes begins here and never ends",
+			hint: "close the quotes", stated: true, mark: quotes,
+		},
+		{
+			library: "found unexpected document indicator", message: "a text in quotes is cut off by --- or ...",
+			hint: "close the quotes", stated: true, mark: quotes,
+		},
+		{
+			library: "found unknown escape character", message: "an unknown \\ escape in a text in double quotes",
+			hint: `write \\ for a backslash, or use single quotes`, stated: true, mark: `\`,
+		},
+		{
+			library: "unknown anchor", message: "this alias names an anchor that does not stand above it",
+			hint: "define it first with &name", mark: "*",
+		},
+		{
+			library: "did not find expected <document start>", message: "text follows the end of the document",
+			hint: "a file describes one tenant",
+		},
+		{
+			library: "did not find expected node content", message: "a list or mapping in brackets breaks off here",
+			hint: "write the value, or close the bracket",
+		},
 		{library: "exceeded max depth", message: "values are nested far too deep"},
-		{library: "found incompatible YAML document", message: "this version of YAML is unknown",
-			hint: "remove the %YAML line"},
-		{library: "attempted to go past the end of stream", message: "the file ends in the middle of a value",
-			hint: ""},
+		{
+			library: "found incompatible YAML document", message: "this version of YAML is unknown",
+			hint: "remove the %YAML line",
+		},
+		{
+			library: "attempted to go past the end of stream", message: "the file ends in the middle of a value",
+			hint: "",
+		},
 	}
 }
 
