@@ -1,6 +1,7 @@
 package release
 
 import (
+	"errors"
 	"runtime"
 	"syscall"
 	"unsafe"
