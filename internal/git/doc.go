@@ -1,5 +1,5 @@
-// Package git keeps a bare mirror of one branch of one repository, and answers
-// from it: the files at a commit, what changed between two commits, which
+// Package git keeps a bare mirror of one branch, tag or commit of one
+// repository, and answers from it: the files at a commit, what changed between two commits, which
 // commit descends from which.
 //
 // The source is a path on this machine or a URL. A path is read directly,

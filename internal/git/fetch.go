@@ -15,9 +15,11 @@ import (
 	"github.com/gitopsd/gitopsd/internal/fault"
 )
 
-// Fetch brings the branch's newest commit, with everything it needs, into the
-// mirror and returns its full name. fault.NotFound: there is no such repository,
-// branch or commit; fault.Invalid: credentials or format are wrong;
+// Fetch brings the newest commit of what is followed, with everything it needs,
+// into the mirror and returns its full name. A commit that is followed by its own
+// name and was fetched before is there without asking the source.
+// fault.NotFound: there is no such repository, branch, tag or commit;
+// fault.Invalid: credentials or format are wrong, or a tag names no commit;
 // fault.Transient: not reachable now. After an error the mirror is as before.
 func (m *Mirror) Fetch(ctx context.Context) (string, error) {
 	m.fetching.Lock()
@@ -34,7 +36,7 @@ func (m *Mirror) Fetch(ctx context.Context) (string, error) {
 		}
 	}
 	if err != nil {
-		return "", fmt.Errorf("fetch %s: %w", m.cfg.Branch, err)
+		return "", fmt.Errorf("fetch %s: %w", m.want.name, err)
 	}
 	return head.String(), nil
 }
@@ -44,7 +46,7 @@ func (m *Mirror) fallBack(why error) error {
 	m.log.Info("reading the repository through git-upload-pack", "repository", m.path, "reason", why.Error())
 	cfg := m.cfg
 	cfg.URL = "file://" + m.path
-	r, err := newRemote(cfg, m.trees)
+	r, err := newRemote(cfg, m.want, m.trees)
 	if err != nil {
 		return err
 	}

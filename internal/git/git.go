@@ -20,7 +20,8 @@ import (
 // Config says what to mirror, and where to.
 type Config struct {
 	URL    string // of the repository, or its path on this machine
-	Branch string
+	Branch string // to follow; or
+	Ref    string // instead of Branch: a branch, a tag, refs/heads/…, refs/tags/… or a commit's full name
 	Dir    string // the mirror's own directory, made when missing
 
 	// Interval is the time between polls of Watch; zero means 15 s for a URL,
@@ -36,15 +37,16 @@ type Config struct {
 
 // source is where a mirror is fetched from.
 type source interface {
-	// fetch brings the branch's newest commit and all it needs into dst, and
+	// fetch brings the commit that is wanted and all it needs into dst, and
 	// returns it. last is what was fetched before, or zero.
 	fetch(ctx context.Context, dst *bare, last plumbing.Hash) (plumbing.Hash, error)
 	close()
 }
 
-// Mirror is a bare mirror of one branch. Its methods may be called concurrently.
+// Mirror is a bare mirror of one branch, tag or commit. Its methods may be called concurrently.
 type Mirror struct {
 	cfg   Config
+	want  wanted
 	path  string // of a local source; "" for a URL
 	log   *slog.Logger
 	trees *treeCache
@@ -71,13 +73,14 @@ func Open(ctx context.Context, cfg Config) (*Mirror, error) {
 	if err := cancelled(ctx); err != nil {
 		return nil, err
 	}
-	if !validBranch(cfg.Branch) {
-		return nil, fault.Errorf(fault.Invalid, "%q is not the name of a branch", cfg.Branch)
+	want, err := wants(cfg)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.URL == "" || cfg.Dir == "" {
 		return nil, fault.Errorf(fault.Invalid, "a mirror needs a repository and a directory")
 	}
-	m := &Mirror{cfg: cfg, log: cfg.Logger, trees: newTreeCache()}
+	m := &Mirror{cfg: cfg, want: want, log: cfg.Logger, trees: newTreeCache()}
 	m.closing, m.close = context.WithCancel(context.WithoutCancel(ctx))
 	if m.log == nil {
 		m.log = slog.Default()
@@ -105,10 +108,10 @@ func (m *Mirror) setSource() error {
 			return fault.Errorf(fault.Invalid, "repository %s: %w", path, err)
 		}
 		m.path = abs
-		m.source = &local{path: abs, branch: m.cfg.Branch, trees: m.trees}
+		m.source = &local{path: abs, want: m.want, trees: m.trees}
 		return nil
 	}
-	r, err := newRemote(m.cfg, m.trees)
+	r, err := newRemote(m.cfg, m.want, m.trees)
 	if err != nil {
 		return err
 	}
@@ -132,7 +135,8 @@ func localPath(url string) (string, bool) {
 	return url, true
 }
 
-// validBranch applies the rules of git check-ref-format that matter for paths.
+// validBranch applies the rules of git check-ref-format that matter for paths;
+// they are the same for tags.
 func validBranch(name string) bool {
 	if name == "@" || strings.HasPrefix(name, "-") || strings.HasSuffix(name, ".") ||
 		strings.Contains(name, "..") || strings.Contains(name, "@{") || !fs.ValidPath(name) || name == "." {

@@ -157,32 +157,19 @@ func (r *repository) addObjects(dir string, depth int) error {
 	return nil
 }
 
-// branch returns the commit a branch points to; NotFound, with what there is
-// instead, if it does not exist.
-func (r *repository) branch(name string) (plumbing.Hash, error) {
-	ref := "refs/heads/" + name
+// resolve returns what the wanted refs point to, a tag's object unpeeled;
+// NotFound, with what there is instead, if none exists.
+func (r *repository) resolve(want wanted) (plumbing.Hash, error) {
 	// A ref that is being packed is in neither place for a reader that looks at
 	// the packed ones before they are written and at the loose one after it is
 	// gone; looking again finds it.
 	for range 3 {
-		h, err := r.ref(ref, 0)
+		_, h, err := want.pick(func(ref string) (plumbing.Hash, error) { return r.ref(ref, 0) })
 		if err != nil || !h.IsZero() {
 			return h, err
 		}
 	}
-	return plumbing.ZeroHash, branchMissing(name, r.dir, r.branches())
-}
-
-func branchMissing(name, where string, others []string) error {
-	e := fault.Errorf(fault.NotFound, "branch %s does not exist in %s", name, where)
-	if len(others) == 0 {
-		return fault.Errorf(fault.NotFound, "repository %s has no commits yet", where).
-			WithHint("commit something to branch %s", name)
-	}
-	if len(others) > 5 {
-		others = append(others[:5:5], "…")
-	}
-	return e.WithHint("follow one of its branches (%s), or create %s", strings.Join(others, ", "), name)
+	return plumbing.ZeroHash, want.missing(r.dir, r.branches())
 }
 
 // ref resolves a ref; the zero hash means that it does not exist.
@@ -272,9 +259,9 @@ func parseShallow(b []byte) map[plumbing.Hash]bool {
 
 // local is a source on this machine, read directly.
 type local struct {
-	path   string
-	branch string
-	trees  *treeCache
+	path  string
+	want  wanted
+	trees *treeCache
 
 	repo *repository
 	db   *store // of repo
@@ -303,8 +290,11 @@ func (l *local) open() error {
 	return nil
 }
 
-// fetch brings the branch's commit into dst and returns it.
+// fetch brings the commit that is wanted into dst and returns it.
 func (l *local) fetch(ctx context.Context, dst *bare, last plumbing.Hash) (plumbing.Hash, error) {
+	if !last.IsZero() && l.want.commit == last && dst.db.has(last) {
+		return last, nil
+	}
 	var err error
 	for range 5 {
 		var head plumbing.Hash
@@ -324,7 +314,7 @@ func (l *local) fetchOnce(ctx context.Context, dst *bare, last plumbing.Hash) (p
 	if err := l.open(); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	head, err := l.repo.branch(l.branch)
+	head, err := l.commit()
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -354,4 +344,34 @@ func (l *local) fetchOnce(ctx context.Context, dst *bare, last plumbing.Hash) (p
 		return plumbing.ZeroHash, err
 	}
 	return head, nil
+}
+
+// commit returns the commit that is wanted, behind its tags.
+func (l *local) commit() (plumbing.Hash, error) {
+	h := l.want.commit
+	if h.IsZero() {
+		var err error
+		if h, err = l.repo.resolve(l.want); err != nil || l.want.branch {
+			return h, err
+		}
+	}
+	for range maxTagDepth {
+		typ, content, err := l.db.read(h)
+		switch {
+		case errors.Is(err, errAbsent) && h == l.want.commit:
+			return plumbing.ZeroHash, l.want.missing(l.repo.dir, nil)
+		case err != nil:
+			return plumbing.ZeroHash, sourceError(err)
+		case typ == plumbing.CommitObject:
+			return h, nil
+		case typ != plumbing.TagObject:
+			return plumbing.ZeroHash, fault.Errorf(fault.Invalid, "%s names a %s, not a commit", l.want.name, typ)
+		}
+		target, ok := strings.CutPrefix(string(content), "object ")
+		if len(target) < 40 || !ok || !plumbing.IsHash(target[:40]) {
+			return plumbing.ZeroHash, sourceError(damaged("tag %s names no object", h))
+		}
+		h = plumbing.NewHash(target[:40])
+	}
+	return plumbing.ZeroHash, fault.Errorf(fault.Invalid, "%s is a tag of a tag of a tag, %d deep", l.want.name, maxTagDepth)
 }

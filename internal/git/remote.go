@@ -40,14 +40,14 @@ const (
 type remote struct {
 	endpoint *transport.Endpoint
 	auth     transport.AuthMethod
-	branch   string
+	want     wanted
 	name     string   // without credentials
 	secrets  []string // never to be shown
 	trees    *treeCache
 }
 
-func newRemote(cfg Config, trees *treeCache) (*remote, error) {
-	r := &remote{branch: cfg.Branch, trees: trees, name: redactURL(cfg.URL)}
+func newRemote(cfg Config, want wanted, trees *treeCache) (*remote, error) {
+	r := &remote{want: want, trees: trees, name: redactURL(cfg.URL)}
 	ep, err := transport.NewEndpoint(cfg.URL)
 	if err != nil {
 		return nil, fault.Errorf(fault.Invalid, "repository %s: not a usable URL", r.name)
@@ -80,8 +80,11 @@ func userOf(ep *transport.Endpoint) string {
 
 func (r *remote) close() {}
 
-// fetch brings the branch's commit into dst and returns it.
+// fetch brings the commit that is wanted into dst and returns it.
 func (r *remote) fetch(ctx context.Context, dst *bare, last plumbing.Hash) (plumbing.Hash, error) {
+	if !last.IsZero() && r.want.commit == last && dst.db.has(last) {
+		return last, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	head, err := r.exchange(ctx, dst, last)
@@ -105,15 +108,9 @@ func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (_
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	head, ok := adv.References["refs/heads/"+r.branch]
-	if !ok {
-		var others []string
-		for name := range adv.References {
-			if b, ok := strings.CutPrefix(name, "refs/heads/"); ok {
-				others = append(others, b)
-			}
-		}
-		return plumbing.ZeroHash, branchMissing(r.branch, r.name, sorted(others))
+	ask, head, err := r.choose(adv)
+	if err != nil {
+		return plumbing.ZeroHash, err
 	}
 	if done, err := r.complete(ctx, dst, head, last); done || err != nil {
 		return head, err
@@ -132,10 +129,41 @@ func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (_
 		return plumbing.ZeroHash, err
 	}
 	defer func() { _ = os.RemoveAll(quarantine) }()
-	if err := r.download(ctx, session, adv, head, dst.haves(last), quarantine); err != nil {
+	if err := r.download(ctx, session, adv, ask, dst.haves(last), quarantine); err != nil {
 		return plumbing.ZeroHash, err
 	}
 	return head, r.place(ctx, dst, head, last, cuts, quarantine)
+}
+
+// choose finds the commit that is wanted in what the server advertises, and
+// what to ask for to get it: of an annotated tag the tag, since a server need
+// not give by its name what no ref names.
+func (r *remote) choose(adv *packp.AdvRefs) (ask, head plumbing.Hash, err error) {
+	if want := r.want.commit; !want.IsZero() {
+		for name, peeled := range adv.Peeled {
+			if tag := adv.References[name]; want == peeled || want == tag {
+				return tag, peeled, nil
+			}
+		}
+		return want, want, nil // whether it is served is seen when it is asked for
+	}
+	ref, ask, err := r.want.pick(func(ref string) (plumbing.Hash, error) { return adv.References[ref], nil })
+	if err != nil {
+		return ask, head, err
+	}
+	if ref == "" {
+		var branches []string
+		for name := range adv.References {
+			if b, ok := strings.CutPrefix(name, branchPrefix); ok {
+				branches = append(branches, b)
+			}
+		}
+		return ask, head, r.want.missing(r.name, sorted(branches))
+	}
+	if peeled, ok := adv.Peeled[ref]; ok {
+		return ask, peeled, nil
+	}
+	return ask, ask, nil
 }
 
 // complete reports whether the mirror has all of head: it is last, or what last
@@ -159,9 +187,9 @@ func (r *remote) complete(ctx context.Context, dst *bare, head, last plumbing.Ha
 	return true, nil
 }
 
-// download stores what dst lacks for head as one pack in the quarantine.
+// download stores what dst lacks for ask as one pack in the quarantine.
 func (r *remote) download(ctx context.Context, session transport.UploadPackSession, adv *packp.AdvRefs,
-	head plumbing.Hash, haves []plumbing.Hash, quarantine string,
+	ask plumbing.Hash, haves []plumbing.Hash, quarantine string,
 ) (err error) {
 	req := packp.NewUploadPackRequestFromCapabilities(adv.Capabilities)
 	if adv.Capabilities.Supports(capability.NoProgress) {
@@ -169,7 +197,7 @@ func (r *remote) download(ctx context.Context, session transport.UploadPackSessi
 			return err
 		}
 	}
-	req.Wants = []plumbing.Hash{head}
+	req.Wants = []plumbing.Hash{ask}
 	req.Haves = haves
 	resp, err := session.UploadPack(ctx, req)
 	if err != nil {
@@ -200,10 +228,13 @@ func (r *remote) place(ctx context.Context, dst *bare, head, last plumbing.Hash,
 	if err != nil {
 		return err
 	}
+	src := newStore(filepath.Join(quarantine, "objects"))
+	defer src.Close()
+	c := &copier{src: src, dst: dst.db, trees: r.trees, shallow: shallow, limit: maxCopied}
+	if _, err := c.commit(head); fault.Is(err, fault.Invalid) {
+		return err // a tag of a tree or a file, which is no damage of the mirror
+	}
 	if !dst.empty && n <= maxCopied {
-		src := newStore(filepath.Join(quarantine, "objects"))
-		defer src.Close()
-		c := &copier{src: src, dst: dst.db, trees: r.trees, shallow: shallow, limit: maxCopied}
 		return c.copy(ctx, head, last)
 	}
 	if err := dst.movePack(quarantine); err != nil {
@@ -244,7 +275,9 @@ func (r *remote) classify(ctx context.Context, err error) error {
 		return fault.Errorf(fault.NotFound, "repository %s was not found", r.name).
 			WithHint("check the URL; a private repository also looks like this without a token that may read it")
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
-		return branchMissing(r.branch, r.name, nil)
+		return r.want.missing(r.name, nil)
+	case !r.want.commit.IsZero() && (errors.Is(err, transport.ErrEmptyUploadPackRequest) || strings.Contains(text, "not our ref")):
+		return r.want.notServed(r.name)
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed),
 		errors.Is(err, transport.ErrInvalidAuthMethod):
 		return fault.Errorf(fault.Invalid, "repository %s refused the credentials: %s", r.name, text).

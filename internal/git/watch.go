@@ -63,7 +63,7 @@ func ring(ch chan struct{}) {
 func (m *Mirror) Wake() { m.wake.send() }
 
 // Watch returns a channel that becomes ready when a Fetch may bring something
-// new: for a path, when the branch moved (or appeared, or went away); for a
+// new: for a path, when the ref moved (or appeared, or went away); for a
 // URL, at each interval; and at each Wake. Wake-ups that were not taken yet are
 // one. The channel is closed when ctx ends.
 func (m *Mirror) Watch(ctx context.Context) <-chan struct{} {
@@ -97,7 +97,7 @@ func (m *Mirror) poll(ctx context.Context, ch chan struct{}) {
 	}
 }
 
-// refWatcher looks at a branch of a local repository whenever the file system
+// refWatcher looks at the wanted ref of a local repository whenever the file system
 // says that a ref may have moved, and at each interval in case it did not say.
 type refWatcher struct {
 	m      *Mirror
@@ -158,7 +158,7 @@ func (w *refWatcher) look(rewatch bool) {
 	case err != nil:
 		now = err.Error()
 	default:
-		if h, err := repo.branch(w.m.cfg.Branch); err != nil {
+		if h, err := repo.resolve(w.m.want); err != nil {
 			now = err.Error()
 		} else {
 			now = h.String()
@@ -171,7 +171,7 @@ func (w *refWatcher) look(rewatch bool) {
 }
 
 // follow watches the common directory (packed-refs, and refs themselves being
-// made anew) and the directories that lead to the branch's ref. Watching one
+// made anew) and the directories that lead to the wanted refs. Watching one
 // again is no error; one that is missing appears in its parent.
 func (w *refWatcher) follow(repo *repository) {
 	if w.events == nil {
@@ -179,9 +179,12 @@ func (w *refWatcher) follow(repo *repository) {
 	}
 	at := filepath.Join(repo.dir, "refs")
 	dirs := []string{repo.dir, filepath.Join(repo.dir, "reftable"), at}
-	for part := range strings.SplitSeq("heads/"+w.m.cfg.Branch, "/") {
-		at = filepath.Join(at, part)
-		dirs = append(dirs, at)
+	for _, ref := range w.m.want.refs {
+		at := at
+		for part := range strings.SplitSeq(strings.TrimPrefix(ref, "refs/"), "/") {
+			at = filepath.Join(at, part)
+			dirs = append(dirs, at)
+		}
 	}
 	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
