@@ -56,17 +56,13 @@ type daemon struct {
 	engine   *dbosrun.Engine
 	loop     *sync.Loop
 	console  *console.Server
+	closed   bool
 }
 
-// open makes every part, in the order in which they need each other. What it
-// made is closed again if a later part fails.
+// open makes every part, in the order in which they need each other. When one
+// fails, the daemon has those made before it: it is to be closed in any case.
 func open(ctx context.Context, c config, log *slog.Logger, progress func(string)) (d *daemon, err error) {
 	d = &daemon{config: c, log: log}
-	defer func() {
-		if err != nil {
-			d.Close()
-		}
-	}()
 	if c.Data, err = dataDir(c.Data, progress); err != nil {
 		return d, err
 	}
@@ -148,8 +144,23 @@ func (d *daemon) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close lets go of every part; tenants go on being served.
+// Close lets go of every part; tenants go on being served. Closing again, or
+// after a shutdown, is fine.
 func (d *daemon) Close() {
+	if d.closed {
+		return
+	}
+	d.closeControl()
+	if d.platform != nil {
+		if err := d.platform.Close(); err != nil {
+			d.log.Warn("closing the platform", "error", err)
+		}
+	}
+}
+
+// closeControl ends the control plane: what works with the platform.
+func (d *daemon) closeControl() {
+	d.closed = true
 	if d.engine != nil {
 		d.engine.Close(10 * time.Second)
 	}
@@ -164,11 +175,21 @@ func (d *daemon) Close() {
 			d.log.Warn("closing the mirror", "error", err)
 		}
 	}
-	if d.platform != nil {
-		if err := d.platform.Close(); err != nil {
-			d.log.Warn("closing the platform", "error", err)
-		}
+}
+
+// shutdown ends the control plane, then everything it started.
+func (d *daemon) shutdown(ctx context.Context, progress func(string)) error {
+	if d.closed {
+		return nil
 	}
+	d.closeControl()
+	if d.platform == nil {
+		return nil
+	}
+	if err := d.platform.Shutdown(ctx, progress); err != nil {
+		return fmt.Errorf("stop the platform: %w", err)
+	}
+	return nil
 }
 
 // engineRef lets the loop be made before the engine that wakes it.

@@ -30,10 +30,10 @@ func (r *runCmd) Run() error {
 	defer stop()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	d, err := open(ctx, c, log, func(text string) { log.Info("starting", "progress", text) })
+	defer d.Close()
 	if err != nil {
 		return err
 	}
-	defer d.Close()
 	log.Info("up", "repo", c.Repo, "branch", c.Branch, "edge", c.EdgeAddr, "console", d.console.URL())
 	return d.Run(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -38,15 +39,19 @@ func (u *upCmd) Run() error {
 	defer closeLog()
 	view := &progressView{out: os.Stderr, config: c, since: time.Now(), shown: map[string]string{}}
 	begin := time.Now()
+	served := answers(c.EdgeAddr)
 	d, err := open(ctx, c, log, view.line)
-	if err != nil {
-		return err
-	}
 	defer d.Close()
-	view.started(time.Since(begin), d.console.URL())
-	go view.follow(ctx, d)
-	err = d.Run(ctx)
+	if err == nil {
+		view.started(time.Since(begin), d.mirror.Repository(), d.console.URL())
+		go view.follow(ctx, d)
+		err = d.Run(ctx)
+		served = false
+	}
 	stop() // a second interrupt ends the program at once
+	if served {
+		return err // what an earlier one left serving goes on
+	}
 	view.line("stopping")
 	down, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -56,17 +61,14 @@ func (u *upCmd) Run() error {
 	return err
 }
 
-// shutdown ends the control plane, then everything it started.
-func (d *daemon) shutdown(ctx context.Context, progress func(string)) error {
-	d.engine.Close(10 * time.Second)
-	d.ledger.Close()
-	d.engine, d.ledger = nil, nil
-	platform := d.platform
-	d.platform = nil // Shutdown closes it
-	if err := platform.Shutdown(ctx, progress); err != nil {
-		return fmt.Errorf("stop the platform: %w", err)
+// answers reports whether something listens on the address.
+func answers(addr string) bool {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return false
 	}
-	return nil
+	conn.Close()
+	return true
 }
 
 // logger writes the daemon's log to a file in the data directory, and with
@@ -96,8 +98,8 @@ type progressView struct {
 
 func (v *progressView) line(text string) { fmt.Fprintln(v.out, "  "+text) }
 
-func (v *progressView) started(took time.Duration, consoleURL string) {
+func (v *progressView) started(took time.Duration, repo, consoleURL string) {
 	fmt.Fprintf(v.out, "gitopsd is up (%.1f s): tenants at http://<name>.%s%s/, API at %s\n",
 		took.Seconds(), v.config.Domain, port(v.config.EdgeAddr), consoleURL)
-	fmt.Fprintf(v.out, "every commit to %s of %s that touches tenants/ is made real; Ctrl-C stops it all\n", v.config.Branch, v.config.Repo)
+	fmt.Fprintf(v.out, "every commit to %s of %s that touches tenants/ is made real; Ctrl-C stops it all\n", v.config.Branch, repo)
 }
