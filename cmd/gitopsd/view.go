@@ -73,6 +73,9 @@ func (v *progressView) commit(p sync.Progress) {
 	if p.Hold != nil && p.SupersededBy == "" {
 		head += "\n  held: " + p.Hold.Message
 	}
+	if len(p.Items) == 0 && p.Hold == nil {
+		head += "\n  no tenant is touched: a tenant is a file in tenants/"
+	}
 	v.show(p.Commit.SHA, head)
 	for _, item := range p.Items {
 		v.show(p.Commit.SHA+item.Tenant, v.item(item))
