@@ -141,8 +141,8 @@ func TestKilledAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		span := 1500 * time.Millisecond
-		if i < 3 {
-			span = 700 * time.Millisecond // of initdb and the servers' first start
+		if i < 4 {
+			span = 900 * time.Millisecond // of initdb and the servers' first start
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()

@@ -46,11 +46,20 @@ func (l layout) make() error {
 	}{
 		{".", 0o711},
 		{"bin", 0o755},
-		{"run", 0o700}, {"logs", 0o700}, {"tenants", 0o700}, {"snapshots", 0o700},
-		{"secrets", 0o700}, {"secrets/tenants", 0o700},
-		{"postgres", 0o711}, {"redis", 0o711},
-		{"dns", 0o700}, {"edge", 0o700}, {"edge/routes", 0o700}, {"buckets", 0o700},
-		{"volume", 0o711}, {"instances", 0o711},
+		{"run", 0o700},
+		{"logs", 0o700},
+		{"tenants", 0o700},
+		{"snapshots", 0o700},
+		{"secrets", 0o700},
+		{"secrets/tenants", 0o700},
+		{"postgres", 0o711},
+		{"redis", 0o711},
+		{"dns", 0o700},
+		{"edge", 0o700},
+		{"edge/routes", 0o700},
+		{"buckets", 0o700},
+		{"volume", 0o711},
+		{"instances", 0o711},
 	} {
 		path := l.path(d.path)
 		if err := os.MkdirAll(path, d.mode); err != nil {

@@ -91,8 +91,11 @@ func TestAnswers(t *testing.T) {
 		answer []string // substrings, one a record
 		extra  int
 	}{
-		{"acme.tenants.gitopsd.internal.", mdns.TypeSRV, mdns.RcodeSuccess,
-			[]string{"5\tIN\tSRV\t0 10 20001 acme-0.acme.tenants.", "20002 acme-1.acme.tenants."}, 2},
+		{
+			"acme.tenants.gitopsd.internal.", mdns.TypeSRV, mdns.RcodeSuccess,
+			[]string{"5\tIN\tSRV\t0 10 20001 acme-0.acme.tenants.", "20002 acme-1.acme.tenants."},
+			2,
+		},
 		{"_http._tcp.acme.tenants.gitopsd.internal.", mdns.TypeSRV, mdns.RcodeSuccess, []string{"20001", "20002"}, 2},
 		{"ACME.Tenants.gitopsd.INTERNAL.", mdns.TypeSRV, mdns.RcodeSuccess, []string{"20001", "20002"}, 2},
 		{"acme-1.acme.tenants.gitopsd.internal.", mdns.TypeA, mdns.RcodeSuccess, []string{"127.0.0.1"}, 0},

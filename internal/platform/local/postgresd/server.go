@@ -112,6 +112,8 @@ func (s *Server) setUp(ctx context.Context) error {
 	}
 	defer super.Close(context.WithoutCancel(ctx))
 	for _, step := range []struct{ unless, do string }{
+		// A statement of a setUp that was killed ends before this one begins.
+		{``, `SELECT pg_advisory_lock(0)`},
 		{
 			`SELECT FROM pg_roles WHERE rolname = '` + Master + `'`,
 			`CREATE ROLE ` + Master + ` LOGIN CREATEDB CREATEROLE`,

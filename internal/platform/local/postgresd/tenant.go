@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -26,9 +27,36 @@ type standing struct {
 	owner    string // the database's
 }
 
-func (s *Server) standing(ctx context.Context, tenant string) (standing, error) {
+// exclusively does something to a tenant on one connection, while no other does.
+// The lock is the server's and goes with the connection: a statement that goes
+// on after its caller was killed keeps the next caller waiting until it ends.
+func (s *Server) exclusively(ctx context.Context, tenant string, do func(*pgx.Conn) error) error {
+	conn, err := s.master.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(hashtextextended($1, 0))", mark(tenant)); err != nil {
+		return fmt.Errorf("wait for another change of %s: %w", Role(tenant), err)
+	}
+	defer func() { // a connection that cannot unlock is not to be used again
+		unlock, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if _, err := conn.Exec(unlock, "SELECT pg_advisory_unlock_all()"); err != nil {
+			_ = conn.Conn().Close(unlock)
+		}
+	}()
+	return do(conn.Conn())
+}
+
+// queries are what a connection and a pool of them both answer.
+type queries interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func look(ctx context.Context, q queries, tenant string) (standing, error) {
 	var st standing
-	err := s.master.QueryRow(ctx, `
+	err := q.QueryRow(ctx, `
 		SELECT r.rolname IS NOT NULL, coalesce(shobj_description(r.oid, 'pg_authid'), ''),
 			d.datname IS NOT NULL, coalesce(pg_get_userbyid(d.datdba), '')
 		FROM (SELECT $1::name AS name) n
@@ -58,20 +86,25 @@ func (st standing) check(tenant string) error {
 // EnsureTenant makes the tenant's role, with the given password (letters and
 // digits) and connection limit, and its database.
 func (s *Server) EnsureTenant(ctx context.Context, tenant, password string, connections int) error {
-	st, err := s.standing(ctx, tenant)
+	return s.exclusively(ctx, tenant, func(conn *pgx.Conn) error {
+		return ensureTenant(ctx, conn, tenant, password, connections)
+	})
+}
+
+func ensureTenant(ctx context.Context, conn *pgx.Conn, tenant, password string, connections int) error {
+	st, err := look(ctx, conn, tenant)
 	if err != nil {
 		return err
 	}
 	if err := st.check(tenant); err != nil {
 		return err
 	}
-	if err := s.ensureRole(ctx, tenant, password, connections, st.role); err != nil {
+	if err := ensureRole(ctx, conn, tenant, password, connections, st.role); err != nil {
 		return fmt.Errorf("make role %s: %w", Role(tenant), err)
 	}
 	name := pgx.Identifier{Role(tenant)}.Sanitize()
 	if !st.database {
-		_, err := s.master.Exec(ctx, "CREATE DATABASE "+name+" OWNER "+name)
-		if err != nil && code(err) != "42P04" { // duplicate_database: a call that was given up on made it
+		if _, err := conn.Exec(ctx, "CREATE DATABASE "+name+" OWNER "+name); err != nil {
 			return fmt.Errorf("make database %s: %w", Role(tenant), err)
 		}
 	}
@@ -79,7 +112,7 @@ func (s *Server) EnsureTenant(ctx context.Context, tenant, password string, conn
 		"REVOKE ALL ON DATABASE " + name + " FROM PUBLIC",
 		"COMMENT ON DATABASE " + name + " IS '" + mark(tenant) + "'",
 	} {
-		if _, err := s.master.Exec(ctx, statement); err != nil {
+		if _, err := conn.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("close database %s: %w", Role(tenant), err)
 		}
 	}
@@ -87,22 +120,18 @@ func (s *Server) EnsureTenant(ctx context.Context, tenant, password string, conn
 }
 
 // ensureRole makes or changes the role, in one transaction with its mark.
-func (s *Server) ensureRole(ctx context.Context, tenant, password string, connections int, exists bool) error {
+func ensureRole(ctx context.Context, conn *pgx.Conn, tenant, password string, connections int, exists bool) error {
 	name := pgx.Identifier{Role(tenant)}.Sanitize()
 	verb := "CREATE"
 	if exists {
 		verb = "ALTER"
 	}
-	return pgx.BeginFunc(ctx, s.master, func(tx pgx.Tx) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		for _, statement := range []string{
-			fmt.Sprintf("%s ROLE %s LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT %d PASSWORD '%s'",
-				verb, name, connections, password),
+			fmt.Sprintf("%s ROLE %s LOGIN CONNECTION LIMIT %d PASSWORD '%s'", verb, name, connections, password),
 			"COMMENT ON ROLE " + name + " IS '" + mark(tenant) + "'",
 			"GRANT " + name + " TO " + Master, // to make a database for it, and to drop that
 		} {
-			if strings.HasPrefix(statement, "ALTER") { // what only a superuser may say, even to say no
-				statement = strings.Replace(statement, " NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION", "", 1)
-			}
 			if _, err := tx.Exec(ctx, statement); err != nil {
 				return err
 			}
@@ -113,13 +142,17 @@ func (s *Server) ensureRole(ctx context.Context, tenant, password string, connec
 
 // HasTenant reports whether the tenant's role, and its database, are there.
 func (s *Server) HasTenant(ctx context.Context, tenant string) (role, database bool, err error) {
-	st, err := s.standing(ctx, tenant)
+	st, err := look(ctx, s.master, tenant)
 	return st.role, st.database, err
 }
 
 // DropTenant removes the tenant's database and role, whoever is connected.
 func (s *Server) DropTenant(ctx context.Context, tenant string) error {
-	st, err := s.standing(ctx, tenant)
+	return s.exclusively(ctx, tenant, func(conn *pgx.Conn) error { return s.dropTenant(ctx, conn, tenant) })
+}
+
+func (s *Server) dropTenant(ctx context.Context, conn *pgx.Conn, tenant string) error {
+	st, err := look(ctx, conn, tenant)
 	if err != nil {
 		return err
 	}
@@ -128,17 +161,17 @@ func (s *Server) DropTenant(ctx context.Context, tenant string) error {
 	}
 	name := pgx.Identifier{Role(tenant)}.Sanitize()
 	if st.role { // no new connections while it goes
-		if _, err := s.master.Exec(ctx, "ALTER ROLE "+name+" NOLOGIN"); err != nil {
+		if _, err := conn.Exec(ctx, "ALTER ROLE "+name+" NOLOGIN"); err != nil {
 			return fmt.Errorf("close role %s: %w", Role(tenant), err)
 		}
 	}
-	if _, err := s.master.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+	if _, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
 		return fmt.Errorf("drop database %s: %w", Role(tenant), err)
 	}
 	if !st.role {
 		return nil
 	}
-	if err := s.dropRole(ctx, name, tenant); err != nil {
+	if err := s.dropRole(ctx, conn, name, tenant); err != nil {
 		return fmt.Errorf("drop role %s: %w", Role(tenant), err)
 	}
 	return nil
@@ -146,12 +179,12 @@ func (s *Server) DropTenant(ctx context.Context, tenant string) error {
 
 // dropRole removes the role. Other tenants may have granted it something in
 // their databases, which would keep it: that is taken back first.
-func (s *Server) dropRole(ctx context.Context, name, tenant string) error {
-	_, err := s.master.Exec(ctx, "DROP ROLE IF EXISTS "+name)
+func (s *Server) dropRole(ctx context.Context, conn *pgx.Conn, name, tenant string) error {
+	_, err := conn.Exec(ctx, "DROP ROLE IF EXISTS "+name)
 	if code(err) != "2BP01" { // dependent_objects_still_exist
 		return err
 	}
-	rows, err := s.master.Query(ctx, `SELECT DISTINCT d.datname FROM pg_shdepend s
+	rows, err := conn.Query(ctx, `SELECT DISTINCT d.datname FROM pg_shdepend s
 		JOIN pg_database d ON d.oid = s.dbid OR s.classid = 'pg_database'::regclass AND d.oid = s.objid
 		WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1)`,
 		Role(tenant))
@@ -167,7 +200,7 @@ func (s *Server) dropRole(ctx context.Context, name, tenant string) error {
 			return fmt.Errorf("take back what it has in database %s: %w", database, err)
 		}
 	}
-	_, err = s.master.Exec(ctx, "DROP ROLE IF EXISTS "+name)
+	_, err = conn.Exec(ctx, "DROP ROLE IF EXISTS "+name)
 	return err
 }
 
