@@ -138,8 +138,10 @@ func change(name string, a Applied, d Desired) Step {
 		s.Reason = "suspended: nothing is reconciled"
 	case a.Deleted:
 		s.Operation, s.Reason, s.Restores = Provision, "brought back: its data is restored if the grace period is not over", true
-	case a.DoneInfra == "":
+	case a.DoneInfra == "" && a.DoneApp == "":
 		s.Operation, s.Reason = Provision, "not provisioned yet"
+	case a.DoneInfra == "" && d.Infra == a.Infra:
+		s.Operation, s.Reason = Update, "infrastructure is not finished yet"
 	case infra:
 		s.Operation, s.Reason = Update, "infrastructure changed"
 	case app:
@@ -159,7 +161,7 @@ func RetryOf(a Applied) Operation {
 		return Purge
 	case a.Deleted:
 		return Deprovision
-	case a.DoneInfra == "":
+	case a.DoneInfra == "" && a.DoneApp == "":
 		return Provision
 	}
 	if a.Infra != a.DoneInfra {

@@ -55,7 +55,8 @@ type Applied struct {
 	App   string `json:"app"`
 	// Sources are the repository's paths the app is built from; none for a design.
 	Sources []string `json:"sources,omitempty"`
-	// Digests that were made real; "" for never.
+	// Digests that were made real; "" for never. While a run changes the
+	// infrastructure, and after one that failed to, DoneInfra is "".
 	DoneInfra string `json:"doneInfra,omitempty"`
 	DoneApp   string `json:"doneApp,omitempty"`
 	Release   string `json:"release,omitempty"` // that serves

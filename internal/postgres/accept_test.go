@@ -343,7 +343,7 @@ func TestConcurrentClaimsShareTheQueue(t *testing.T) {
 	}
 	accept(t, l, 1, items...)
 	for i := range tenants { // a second one of each, that must wait
-		must(t, l.Enqueue(ctx, pipeline.Run{ID: fmt.Sprintf("again-%d", i), Tenant: fmt.Sprintf("t%02d", i), Operation: plan.Deploy}))
+		must(t, l.Enqueue(ctx, pipeline.Run{ID: fmt.Sprintf("again-%d", i), Tenant: fmt.Sprintf("t%02d", i), Operation: plan.Deploy, Infra: "i1", App: "a1"}))
 	}
 	var mu gosync.Mutex
 	seen := map[string]int{}

@@ -13,7 +13,8 @@
 //     superseded in one transaction, and only on top of the head it was
 //     planned from.
 //   - What a tenant was accepted with and what was made real are columns of
-//     their own: only an accepted commit moves the first, only a run the second.
+//     their own: only an accepted commit moves the first, only a run the second,
+//     which starts to change infrastructure by making it unknown.
 //   - A receipt forgets a tenant only while its deletion is still what is
 //     desired.
 //

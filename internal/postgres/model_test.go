@@ -122,6 +122,7 @@ func (m *model) claim(t *rapid.T) {
 		}
 		if !busy[r.Tenant] {
 			busy[r.Tenant], r.Status = true, pipeline.Running
+			m.unsure(r)
 			wanted = append(wanted, r.ID)
 		}
 	}
@@ -135,6 +136,17 @@ func (m *model) claim(t *rapid.T) {
 	}
 	if !slices.Equal(wanted, claimed) {
 		t.Fatalf("claimed %q, want %q", claimed, wanted)
+	}
+}
+
+// unsure forgets what a run that starts makes uncertain.
+func (m *model) unsure(r *pipeline.Run) {
+	now := m.tenants[r.Tenant]
+	if now == nil || r.Operation == plan.Deploy {
+		return
+	}
+	if now.DoneInfra = ""; r.Operation == plan.Deprovision {
+		now.DoneApp = ""
 	}
 }
 

@@ -33,7 +33,9 @@ func orZero(t *time.Time) time.Time {
 }
 
 // claim looks only at the oldest queued run of a tenant, so that two claims at
-// once can never start two runs of one.
+// once can never start two runs of one. A run that is about to change
+// infrastructure leaves nothing known to be real of what it changes, until it
+// says so itself: killed or failed half way, it is repeated and never passed over.
 const claim = `
 WITH next AS (
 	SELECT q.id FROM gitopsd.runs q
@@ -41,6 +43,11 @@ WITH next AS (
 		SELECT FROM gitopsd.runs o WHERE o.tenant = q.tenant AND o.status IN ('queued', 'running')
 		AND (o.status = 'running' OR o.seq < q.seq))
 	ORDER BY q.seq LIMIT $1 FOR UPDATE SKIP LOCKED
+), unsure AS (
+	UPDATE gitopsd.tenants t SET done_infra = '',
+		done_app = CASE WHEN r.operation IN ('deprovision', 'purge') THEN '' ELSE t.done_app END
+	FROM next JOIN gitopsd.runs r ON r.id = next.id
+	WHERE t.name = r.tenant AND r.operation <> 'deploy'
 )
 UPDATE gitopsd.runs r SET status = 'running', started = clock_timestamp()
 FROM next WHERE r.id = next.id RETURNING r.seq, ` + runColumns
@@ -103,8 +110,8 @@ func (l *Ledger) Purgeable(ctx context.Context, now time.Time) (map[string]plan.
 		WHERE r.tenant = t.name AND r.status IN ('queued', 'running'))`, now)
 }
 
-// Enqueue queues one run that no commit asks for. The same run twice is one. A
-// purge of a tenant that is wanted again is dropped.
+// Enqueue queues one run that no commit asks for. The same run twice is one. It
+// is dropped if another state of the tenant was accepted since it was asked for.
 func (l *Ledger) Enqueue(ctx context.Context, r pipeline.Run) error {
 	var spec *string
 	if r.Spec != nil {
@@ -115,9 +122,14 @@ func (l *Ledger) Enqueue(ctx context.Context, r pipeline.Run) error {
 		spec = &doc
 	}
 	return l.write(ctx, "queue run "+r.ID, func(b *pgx.Batch) {
+		// Waits for an acceptance that is under way, so that the next statement sees it.
+		b.Queue(`SELECT FROM gitopsd.repository FOR SHARE`)
 		b.Queue(`INSERT INTO gitopsd.runs (id, tenant, commit, operation, spec, infra, app)
 			SELECT $1, $2, $3, $4, $5::jsonb, $6, $7
-			WHERE $4 <> 'purge' OR EXISTS (SELECT FROM gitopsd.tenants WHERE name = $2 AND deleted)
+			FROM gitopsd.tenants WHERE name = $2 AND CASE $4
+				WHEN 'purge' THEN deleted AND purge_after IS NOT NULL
+				WHEN 'deprovision' THEN deleted
+				ELSE NOT deleted AND infra = $6 AND app = $7 END
 			ON CONFLICT (id) DO NOTHING`,
 			r.ID, r.Tenant, r.Commit, string(r.Operation), spec, r.Infra, r.App)
 		changed(b)
