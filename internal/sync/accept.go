@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,6 +33,7 @@ func (l *Loop) accept(ctx context.Context, from, head string, p plan.Plan) error
 		return err
 	}
 	if err := l.Ledger.Accept(ctx, a); err != nil {
+		l.stale = true // it may be recorded all the same
 		return fmt.Errorf("accept %s: %w", short(head), err)
 	}
 	l.Log.Info("commit accepted", "commit", head, "subject", c.Subject, "tenants", len(a.Items))
@@ -106,26 +108,50 @@ func (l *Loop) passed(ctx context.Context, from, head string) ([]Commit, error) 
 
 // dispatch starts queued runs as far as there is room.
 func (l *Loop) dispatch(ctx context.Context) error {
-	running, err := l.Ledger.Running(ctx)
-	if err != nil {
-		return fmt.Errorf("read running runs: %w", err)
-	}
-	free := l.Runs - len(running)
-	if free <= 0 {
-		return nil
+	running, err := l.resume(ctx)
+	free := l.Runs - running
+	if err != nil || free <= 0 {
+		return err
 	}
 	runs, err := l.Ledger.Claim(ctx, free)
 	if err != nil {
 		return fmt.Errorf("claim runs: %w", err)
 	}
-	for _, run := range runs {
-		l.Log.Info("run started", "tenant", run.Tenant, "commit", run.Commit, "run", run.ID, "operation", run.Operation)
-		if err := l.Engine.Start(ctx, run); err != nil {
-			// It stays claimed, and is started again when the daemon starts next.
-			return fmt.Errorf("start run %s: %w", run.ID, err)
+	return l.start(ctx, runs)
+}
+
+// resume starts the claimed runs that this process has not started: the last
+// one left them, or starting them failed. It returns how many are claimed.
+func (l *Loop) resume(ctx context.Context) (int, error) {
+	running, err := l.Ledger.Running(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read running runs: %w", err)
+	}
+	var left []pipeline.Run
+	started := make(map[string]bool, len(running)) // without those that are over
+	for _, run := range running {
+		if l.started[run.ID] {
+			started[run.ID] = true
+		} else {
+			left = append(left, run)
 		}
 	}
-	return nil
+	l.started = started
+	return len(running), l.start(ctx, left)
+}
+
+// start has the engine run claimed runs. One that fails keeps no other from it.
+func (l *Loop) start(ctx context.Context, runs []pipeline.Run) error {
+	var failed []error
+	for _, run := range runs {
+		if err := l.Engine.Start(ctx, run); err != nil {
+			failed = append(failed, fmt.Errorf("start run %s: %w", run.ID, err))
+			continue
+		}
+		l.started[run.ID] = true
+		l.Log.Info("run started", "tenant", run.Tenant, "commit", run.Commit, "run", run.ID, "operation", run.Operation)
+	}
+	return errors.Join(failed...)
 }
 
 // purge queues the second half of the deprovisions whose grace period is over.
@@ -145,7 +171,7 @@ func (l *Loop) purge(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("make sure that %s has no file: %w", name, err)
 		}
-		if !gone {
+		if len(gone) == 0 {
 			continue
 		}
 		l.purgeTried[name] = now

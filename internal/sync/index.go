@@ -69,6 +69,11 @@ func (x *Index) drop(name string) {
 
 // accept follows what was accepted.
 func (x *Index) accept(items []Item) {
+	for _, item := range items { // first, so that a host name can go from one to another
+		if item.Operation == plan.Deprovision || item.Spec != nil {
+			x.hosts.Remove(item.Tenant)
+		}
+	}
 	for _, item := range items {
 		switch {
 		case item.Operation == plan.Deprovision:
@@ -77,6 +82,21 @@ func (x *Index) accept(items []Item) {
 			x.put(item.Tenant, item.Spec, item.Sources, true)
 		}
 	}
+}
+
+// without returns who has which host name once the tenants that are gone have
+// given theirs up: a tenant may be renamed in one commit.
+func (x *Index) without(gone []string, known map[string]plan.Applied) *tenant.Hosts {
+	if len(gone) == 0 {
+		return x.hosts
+	}
+	hosts := x.hosts.Clone()
+	for _, name := range gone {
+		if a := known[name]; a.Tenant == nil || !a.Tenant.Deletion.Protect {
+			hosts.Remove(name)
+		}
+	}
+	return hosts
 }
 
 // Live counts the tenants that are not deleted.

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	gosync "sync"
@@ -57,6 +58,9 @@ type Loop struct {
 	index   *Index
 	head    string // accepted
 	held    string // head that was held last
+	stale   bool   // head and index may not be what the ledger has
+	again   bool   // the last look at the branch did not come to an end
+	started map[string]bool
 	wake    chan struct{}
 	deliver chan struct{}
 
@@ -80,7 +84,7 @@ func New(c Config) *Loop {
 	}
 	return &Loop{
 		Config: c, wake: make(chan struct{}, 1), deliver: make(chan struct{}, 1),
-		purgeTried: map[string]time.Time{},
+		purgeTried: map[string]time.Time{}, started: map[string]bool{},
 	}
 }
 
@@ -119,6 +123,15 @@ func (l *Loop) Run(ctx context.Context) error {
 // Load reads what is recorded and goes on with the runs that were under way. Run
 // does it first; who takes turns by hand must.
 func (l *Loop) Load(ctx context.Context) error {
+	if err := l.read(ctx); err != nil {
+		return err
+	}
+	_, err := l.resume(ctx)
+	return err
+}
+
+// read learns from the ledger where the loop is.
+func (l *Loop) read(ctx context.Context) error {
 	head, err := l.Ledger.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("read head: %w", err)
@@ -127,19 +140,10 @@ func (l *Loop) Load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read applied tenants: %w", err)
 	}
-	l.head, l.index = head, NewIndex(l.Planner.Domain, applied)
+	l.head, l.index, l.stale = head, NewIndex(l.Planner.Domain, applied), false
 	l.mu.Lock()
 	l.health.Head = head
 	l.mu.Unlock()
-	running, err := l.Ledger.Running(ctx)
-	if err != nil {
-		return fmt.Errorf("read running runs: %w", err)
-	}
-	for _, run := range running {
-		if err := l.Engine.Start(ctx, run); err != nil {
-			return fmt.Errorf("go on with run %s: %w", run.ID, err)
-		}
-	}
 	return nil
 }
 
@@ -175,36 +179,50 @@ func (l *Loop) follow(ctx context.Context) error {
 	}
 }
 
-// Turn takes every step once; fetch says whether to look for commits. What fails is taken up by the next turn.
+// Turn takes every step once; fetch says whether to look for commits. A step
+// that fails keeps no other from being taken, and is taken up by the next turn.
 func (l *Loop) Turn(ctx context.Context, fetch bool) error {
-	if fetch || l.held != "" {
-		if err := l.advance(ctx); err != nil {
-			return err
+	var failed error
+	if fetch || l.held != "" || l.again {
+		again := l.again
+		l.again = false
+		if failed = l.advance(ctx, again); failed != nil {
+			l.again = true
 		}
 	}
-	if err := l.purge(ctx); err != nil {
-		return err
+	for _, step := range []func(context.Context) error{l.purge, l.dispatch, l.settle} {
+		if fault.Is(failed, fault.Conflict) {
+			return failed // another daemon takes the steps
+		}
+		if err := step(ctx); fault.Is(err, fault.Conflict) {
+			failed = err
+		} else {
+			failed = errors.Join(failed, err)
+		}
 	}
-	if err := l.dispatch(ctx); err != nil {
-		return err
-	}
-	return l.settle(ctx)
+	return failed
 }
 
-// advance fetches and, if there is a new head, plans and accepts or holds it.
-func (l *Loop) advance(ctx context.Context) error {
+// advance fetches and, if there is a new head, plans and accepts or holds it. One
+// that was held is left alone until it is approved, or with again planned anew.
+func (l *Loop) advance(ctx context.Context, again bool) error {
 	head, err := l.Source.Fetch(ctx)
 	l.note(head, err)
 	if err != nil {
 		l.Log.Warn("cannot fetch; everything stays as it is", "error", err)
 		return nil // noted: an unreachable repository changes nothing
 	}
+	if l.stale {
+		if err := l.read(ctx); err != nil {
+			return err
+		}
+	}
 	if head == l.head {
 		l.held = ""
 		return nil
 	}
 	approved := false
-	if head == l.held {
+	if head == l.held && !again {
 		if approved, err = l.Ledger.Approved(ctx, head); err != nil || !approved {
 			return err
 		}
@@ -243,13 +261,16 @@ func (l *Loop) move(ctx context.Context, head string, approved bool) error {
 			from = "" // look at everything: what changed since is not to be told from the history
 		}
 	}
-	p, err := l.Planner.Plan(ctx, from, head, l.index, func(names []string) (map[string]plan.Applied, error) {
-		return l.Ledger.Applied(ctx, names)
+	var unknown error
+	p, err := l.Planner.Plan(ctx, from, head, l.index, func(names []string) (applied map[string]plan.Applied, err error) {
+		applied, unknown = l.Ledger.Applied(ctx, names)
+		return applied, unknown
 	})
 	if err != nil {
-		if ctx.Err() != nil || fault.Is(err, fault.Conflict) {
-			return err
+		if ctx.Err() != nil || unknown != nil || fault.Is(err, fault.Conflict) {
+			return err // which says nothing of the commit
 		}
+		l.again = true // it may be read whole another time
 		return l.hold(ctx, head, Hold{Reason: HoldUnreadable, Message: "the commit cannot be read whole: " + firstLine(err.Error())})
 	}
 	if p.Hold != "" && !approved {

@@ -61,14 +61,14 @@ func (p Planner) Plan(ctx context.Context, from, to string, index *Index, applie
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	clashes := index.hosts.Check(found)
+	clashes := index.without(gone, known).Check(found)
 	for _, f := range found {
 		f.Problems = append(f.Problems, clashes[f.Name]...)
 		if in.Desired[f.Name], err = p.desired(ctx, to, f); err != nil {
 			return plan.Plan{}, err
 		}
 	}
-	if gone { // only a deletion needs to know how many files are left
+	if len(gone) > 0 { // only a deletion needs to know how many files are left
 		if in.Files, err = p.count(files); err != nil {
 			return plan.Plan{}, err
 		}
@@ -132,9 +132,9 @@ func (p Planner) count(files fs.FS) (int, error) {
 	return len(names), err
 }
 
-// files reads the files of the named tenants; gone says whether one has none.
+// files reads the files of the named tenants; gone are those that have none.
 // A file that might be there but can't be looked for is an error, never gone.
-func (p Planner) files(files fs.FS, names []string) (found []tenant.File, gone bool, err error) {
+func (p Planner) files(files fs.FS, names []string) (found []tenant.File, gone []string, err error) {
 	for _, name := range names {
 		there := false
 		for _, suffix := range []string{".yaml", ".yml"} {
@@ -144,12 +144,14 @@ func (p Planner) files(files fs.FS, names []string) (found []tenant.File, gone b
 				continue
 			}
 			if err != nil {
-				return nil, false, fmt.Errorf("look for %s: %w", file, err)
+				return nil, nil, fmt.Errorf("look for %s: %w", file, err)
 			}
 			found, there = append(found, tenant.LoadFile(files, file)), true
 			break // a second file beside it is a problem that LoadFile reports
 		}
-		gone = gone || !there
+		if !there {
+			gone = append(gone, name)
+		}
 	}
 	return found, gone, nil
 }

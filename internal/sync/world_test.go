@@ -37,6 +37,7 @@ type world struct {
 	engine *engine
 	report *reporter
 	loop   *sync.Loop
+	grace  string // of tenant a
 }
 
 func newWorld(t testing.TB) *world {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 )
@@ -114,9 +115,9 @@ func LoadFile(fsys fs.FS, name string) File {
 }
 
 // IsFile reports whether an entry of the tenants' directory is a tenant file,
-// by its name.
+// by its name. One that is not UTF-8 can neither be stored nor shown.
 func IsFile(name string) bool {
-	return !strings.HasPrefix(name, ".") && suffix(name) != ""
+	return !strings.HasPrefix(name, ".") && suffix(name) != "" && utf8.ValidString(name)
 }
 
 // suffix returns the suffix of a tenant file's name, or "".
