@@ -28,6 +28,8 @@ type Config struct {
 	// jittered, and 2 s for a path, where it backs up the file system's events.
 	Interval time.Duration
 
+	MaxDownload int64 // bytes that one fetch from a server may bring; zero means any number
+
 	Token      string // for HTTPS
 	SSHKey     string // path of a private key; empty means the SSH agent
 	KnownHosts string // path; empty means the user's own and the system's

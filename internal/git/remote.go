@@ -44,10 +44,11 @@ type remote struct {
 	name     string   // without credentials
 	secrets  []string // never to be shown
 	trees    *treeCache
+	limit    int64 // of a download, in bytes; zero for none
 }
 
 func newRemote(cfg Config, want wanted, trees *treeCache) (*remote, error) {
-	r := &remote{want: want, trees: trees, name: redactURL(cfg.URL)}
+	r := &remote{want: want, trees: trees, limit: cfg.MaxDownload, name: redactURL(cfg.URL)}
 	ep, err := transport.NewEndpoint(cfg.URL)
 	if err != nil {
 		return nil, fault.Errorf(fault.Invalid, "repository %s: not a usable URL", r.name)
@@ -95,11 +96,12 @@ func (r *remote) fetch(ctx context.Context, dst *bare, last plumbing.Hash) (plum
 }
 
 func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (_ plumbing.Hash, err error) {
-	c, err := client.NewClient(r.endpoint)
+	ep := *r.endpoint // a redirect changes it: for this exchange, with what it was given, and no other
+	c, err := client.NewClient(&ep)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	session, err := c.NewUploadPackSession(r.endpoint, r.auth)
+	session, err := c.NewUploadPackSession(&ep, r.auth)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -206,7 +208,25 @@ func (r *remote) download(ctx context.Context, session transport.UploadPackSessi
 	defer func() { _ = resp.Close() }()
 	storage := filesystem.NewStorage(osfs.New(quarantine), cache.NewObjectLRU(cacheSize))
 	defer func() { _ = storage.Close() }()
-	return packfile.UpdateObjectStorage(storage, packOf(req.Capabilities, resp))
+	pack := packOf(req.Capabilities, resp)
+	if r.limit > 0 {
+		pack = &bounded{from: pack, left: r.limit, limit: r.limit}
+	}
+	return packfile.UpdateObjectStorage(storage, pack)
+}
+
+// bounded fails where a reader goes on after a number of bytes.
+type bounded struct {
+	from        io.Reader
+	left, limit int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.from.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fault.Errorf(fault.Invalid, "the repository is larger than the %d bytes that are fetched at most", b.limit)
+	}
+	return n, err
 }
 
 func packOf(c *capability.List, r io.Reader) io.Reader {
@@ -278,6 +298,9 @@ func (r *remote) classify(ctx context.Context, err error) error {
 		return r.want.missing(r.name, nil)
 	case !r.want.commit.IsZero() && (errors.Is(err, transport.ErrEmptyUploadPackRequest) || strings.Contains(text, "not our ref")):
 		return r.want.notServed(r.name)
+	case errors.Is(err, transport.ErrAuthenticationRequired) && r.auth == nil:
+		return fault.Errorf(fault.Invalid, "repository %s does not exist, or not without credentials", r.name).
+			WithHint("check the URL; a private repository needs a token (HTTPS) or key (SSH) that may read it")
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed),
 		errors.Is(err, transport.ErrInvalidAuthMethod):
 		return fault.Errorf(fault.Invalid, "repository %s refused the credentials: %s", r.name, text).

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -177,5 +179,76 @@ func TestCredentials(t *testing.T) {
 	_, err = git.Open(t.Context(), git.Config{URL: "http://git.example.com/x", Token: "ghp_x", Branch: "main", Dir: t.TempDir()})
 	if !fault.Is(err, fault.Invalid) || strings.Contains(err.Error(), "ghp_") {
 		t.Errorf("token over plain http: %v", err)
+	}
+}
+
+// A redirect counts for one exchange: the next one begins where the caller
+// said, and what it leads to is never given the token.
+func TestRedirect(t *testing.T) {
+	t.Parallel()
+	s := newSource(t)
+	head := s.commit("a", "one")
+	target, requests := s.serve("")
+	var given atomic.Int64
+	behind, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: behind.Scheme, Host: behind.Host})
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			given.Add(1)
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	defer elsewhere.Close()
+	var asked atomic.Int64
+	first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		http.Redirect(w, r, elsewhere.URL+r.URL.RequestURI(), http.StatusFound)
+	}))
+	defer first.Close()
+	m := open(t, git.Config{URL: first.URL + behind.Path, Token: token})
+	fetched(t, m, head)
+	fetched(t, m, s.commit("a", "two"))
+	if asked.Load() != 2 || requests.Load() == 0 || given.Load() != 0 {
+		t.Errorf("%d questions where the caller said; the token given away %d times", asked.Load(), given.Load())
+	}
+
+	file := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "file://"+s.dir+"/.git/info/refs")
+		w.WriteHeader(http.StatusFound)
+	}))
+	defer file.Close()
+	if _, err := open(t, git.Config{URL: file.URL + "/x.git"}).Fetch(t.Context()); err == nil {
+		t.Error("redirected to a file")
+	}
+}
+
+func TestDownloadIsBounded(t *testing.T) {
+	t.Parallel()
+	s := newSource(t)
+	noise := make([]byte, 100_000)
+	for i, x := 0, uint32(1); i < len(noise); i++ {
+		x = x*1664525 + 1013904223 // does not compress
+		noise[i] = byte(x >> 24)
+	}
+	head := s.commit("a", string(noise))
+	at, _ := s.serve("")
+	m := open(t, git.Config{URL: at, MaxDownload: 50_000})
+	if _, err := m.Fetch(t.Context()); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "50000 bytes") {
+		t.Errorf("more than is allowed: %v", err)
+	}
+	fetched(t, open(t, git.Config{URL: at, MaxDownload: 200_000}), head)
+}
+
+func TestPrivateRepositoryWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	s := newSource(t)
+	s.commit("a", "one")
+	at, _ := s.serve(token)
+	_, err := open(t, git.Config{URL: at}).Fetch(t.Context())
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("without a token: %v", err)
 	}
 }
