@@ -35,6 +35,8 @@ type config struct {
 	Brake       plan.Brake `yaml:"brake"`
 	Runs        int        `yaml:"runs"`       // at a time
 	BuildCache  string     `yaml:"buildCache"` // of compiled packages; below Data if ""
+
+	AllowFileSources bool `yaml:"allowFileSources"` // tenants' files may name repositories of this machine
 }
 
 func defaults() config {
@@ -52,6 +54,7 @@ type daemon struct {
 	platform *local.Driver
 	ledger   *postgres.Ledger
 	mirror   *git.Mirror
+	remotes  *remotes
 	builder  *build.Builder
 	engine   *dbosrun.Engine
 	loop     *sync.Loop
@@ -94,11 +97,18 @@ func open(ctx context.Context, c config, log *slog.Logger, progress func(string)
 	if err != nil {
 		return d, fmt.Errorf("open repository: %w", err)
 	}
+	others, err := private(repo, "apps")
+	if err != nil {
+		return d, err
+	}
+	d.remotes = openRemotes(others, c.AllowFileSources, log)
 	work, err := private(c.Data, "build")
 	if err != nil {
 		return d, err
 	}
-	d.builder, err = build.New(build.Config{Source: d.mirror, Dir: work, Cache: c.BuildCache, Logger: log})
+	d.builder, err = build.New(build.Config{
+		Source: d.mirror, Remote: d.remotes.Find, Dir: work, Cache: c.BuildCache, Logger: log,
+	})
 	if err != nil {
 		return d, fmt.Errorf("set up builder: %w", err)
 	}
@@ -151,6 +161,11 @@ func (d *daemon) Close() {
 		return
 	}
 	d.closeControl()
+	if d.remotes != nil {
+		if err := d.remotes.Close(); err != nil {
+			d.log.Warn("closing the mirrors of apps", "error", err)
+		}
+	}
 	if d.platform != nil {
 		if err := d.platform.Close(); err != nil {
 			d.log.Warn("closing the platform", "error", err)

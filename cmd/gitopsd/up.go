@@ -22,6 +22,7 @@ type upCmd struct {
 	EdgeAddr    string `help:"Address that serves the tenants." default:"127.0.0.1:8080"`
 	ConsoleAddr string `help:"Address of the console and API." default:"127.0.0.1:8090"`
 	BuildCache  string `help:"Directory for compiled packages, to share one; below the data directory by default." type:"path" placeholder:"DIR"`
+	AllowFile   bool   `help:"Let every tenant's file name repositories of this machine (file:///…)." name:"allow-file-sources"`
 	Verbose     bool   `help:"Show the log, not only progress." short:"v"`
 }
 
@@ -32,6 +33,7 @@ func (u *upCmd) Run() error {
 	c := defaults()
 	c.Repo, c.Branch, c.Data, c.Domain = u.Repo, u.Branch, u.Data, u.Domain
 	c.EdgeAddr, c.ConsoleAddr, c.BuildCache = u.EdgeAddr, u.ConsoleAddr, u.BuildCache
+	c.AllowFileSources = u.AllowFile
 	log, closeLog, err := u.logger(c.Data)
 	if err != nil {
 		return err
