@@ -131,7 +131,7 @@ func (w *refWatcher) run(ctx context.Context) {
 			if w.concerns(e) {
 				w.look(e.Has(fsnotify.Create) || e.Has(fsnotify.Remove))
 			}
-		case _ = <-failures: // events were lost
+		case <-failures: // events were lost
 			w.look(true)
 		case <-tick.C:
 			w.look(true)
