@@ -214,10 +214,29 @@ func (d Deps) publish(ctx context.Context, in Input) (any, error) {
 		return nil, fmt.Errorf("read current pointer: %w", err)
 	}
 	p, err := v.Publish(digest, in.Run.Commit)
+	if err == nil && p == before {
+		p, err = d.publishAgain(ctx, in, v, p)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("publish %s: %w", in.Run.Tenant, err)
 	}
 	return Published{Pointer: p, Previous: before}, nil
+}
+
+// publishAgain has the instances try anew what is current already, if one of them
+// gave it up: a first release that failed stays current, and by the time its
+// run is tried again, what it lacked may be there.
+func (d Deps) publishAgain(ctx context.Context, in Input, v *release.Volume, p release.Pointer) (release.Pointer, error) {
+	instances, err := d.Platform.Instances(ctx, in.Run.Tenant)
+	if err != nil {
+		return p, fmt.Errorf("ask instances: %w", err)
+	}
+	for _, i := range instances {
+		if i.Report.FailedSeq >= p.Seq {
+			return v.Renew(p.SHA256, p.Commit)
+		}
+	}
+	return p, nil
 }
 
 func (d Deps) awaitHealthy(ctx context.Context, in Input) (any, error) {

@@ -16,19 +16,29 @@ import (
 // commit, under the next sequence number. Publishing what is current already
 // changes nothing and returns the pointer as it is.
 func (v *Volume) Publish(digest, commit string) (Pointer, error) {
+	return v.point(digest, commit, false)
+}
+
+// Renew is Publish with a new sequence number, also for what is current
+// already: whoever gave that up has a reason to try it again.
+func (v *Volume) Renew(digest, commit string) (Pointer, error) {
+	return v.point(digest, commit, true)
+}
+
+func (v *Volume) point(digest, commit string, renew bool) (Pointer, error) {
 	root, err := os.OpenRoot(v.dir)
 	if err != nil {
 		return Pointer{}, fmt.Errorf("publish release %.12s: %w", digest, err)
 	}
 	defer root.Close()
-	p, err := v.publish(root, digest, commit)
+	p, err := v.publish(root, digest, commit, renew)
 	if err != nil {
 		return Pointer{}, fmt.Errorf("publish release %.12s: %w", digest, err)
 	}
 	return p, nil
 }
 
-func (v *Volume) publish(root *os.Root, digest, commit string) (Pointer, error) {
+func (v *Volume) publish(root *os.Root, digest, commit string, renew bool) (Pointer, error) {
 	unlock, err := v.lock(root)
 	if err != nil {
 		return Pointer{}, err
@@ -49,7 +59,7 @@ func (v *Volume) publish(root *os.Root, digest, commit string) (Pointer, error) 
 	}
 	next := Pointer{SHA256: digest, Size: size, Commit: commit}
 	switch now, err := readPointer(root); {
-	case err == nil && now.SHA256 == digest && now.Commit == commit:
+	case err == nil && now.SHA256 == digest && now.Commit == commit && !renew:
 		return now, nil
 	case err == nil:
 		next.Seq = now.Seq + 1

@@ -1,0 +1,77 @@
+package pipeline_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/gitopsd/gitopsd/internal/pipeline"
+	"github.com/gitopsd/gitopsd/internal/platform"
+	"github.com/gitopsd/gitopsd/internal/release"
+)
+
+// volumes is the part of a platform that publishing needs, on a real volume.
+type volumes struct {
+	platform.Platform
+	volume  *release.Volume
+	reports []platform.AgentReport
+}
+
+func (v *volumes) Volume(context.Context, string) (*release.Volume, error) { return v.volume, nil }
+func (v *volumes) UploadStatic(context.Context, string, string) error      { return nil }
+
+func (v *volumes) Instances(context.Context, string) ([]platform.Instance, error) {
+	all := make([]platform.Instance, len(v.reports))
+	for i, r := range v.reports {
+		all[i].Report = r
+	}
+	return all, nil
+}
+
+// A first release that failed stays current. Publishing it again has the
+// instances try again; after a crash of the control plane it does not.
+func TestPublishAgain(t *testing.T) {
+	t.Parallel()
+	v := &volumes{volume: release.Open(t.TempDir()), reports: make([]platform.AgentReport, 2)}
+	digest := newRelease(t, v.volume)
+	publish := pipeline.Tasks(pipeline.Deps{Platform: v})["Publish"]
+	doc := pipeline.Document{pipeline.StateGenerate: json.RawMessage(`{"release":"` + digest + `"}`)}
+	wantSeq := func(want uint64) {
+		t.Helper()
+		out, err := publish(t.Context(), pipeline.Input{Run: pipeline.Run{Tenant: "acme", Commit: "c"}, Doc: doc})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := out.(pipeline.Published).Pointer; p.Seq != want || p.SHA256 != digest {
+			t.Errorf("published %+v, want number %d", p, want)
+		}
+	}
+	wantSeq(1)
+	wantSeq(1) // a try that died published it
+	v.reports[1].FailedSeq = 1
+	wantSeq(2)
+	wantSeq(2) // which nobody gave up yet
+}
+
+func newRelease(t *testing.T, v *release.Volume) string {
+	t.Helper()
+	s, err := v.Stage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abort()
+	app := filepath.Join(t.TempDir(), "app")
+	if err := os.WriteFile(app, []byte("app"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddBinary(app); err != nil {
+		t.Fatal(err)
+	}
+	digest, err := s.Commit(release.Manifest{Tenant: "acme", Build: "b", Health: "/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
