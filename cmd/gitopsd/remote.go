@@ -127,14 +127,14 @@ func (r *remotes) check(raw string) error {
 	}
 	_, path, _ := strings.Cut(raw, "://")
 	switch {
+	case strings.HasPrefix(raw, "ssh://"):
+		return fault.Errorf(fault.Invalid, "a repository over SSH is refused: there is no key that tenants may use").
+			WithHint("use https, with a repository that everybody can read")
 	case u.User != nil:
 		return fault.Errorf(fault.Invalid, "a URL with credentials in it is refused").
 			WithHint("a tenant's file is no place for them; use a repository that everybody can read")
 	case strings.HasPrefix(raw, "https://") && u.Hostname() != "":
 		return nil
-	case strings.HasPrefix(raw, "ssh://"):
-		return fault.Errorf(fault.Invalid, "a repository over SSH is refused: there is no key that tenants may use").
-			WithHint("use https, with a repository that everybody can read")
 	case !strings.HasPrefix(raw, "file://") || !filepath.IsAbs(path):
 		return fault.Errorf(fault.Invalid, "only https://host/repository can be fetched from")
 	case !r.allowFiles:

@@ -245,6 +245,8 @@ func TestWhatTenantsMayNotName(t *testing.T) {
 				t.Errorf("%q: %s %v", c.url, fault.KindOf(err), err)
 			} else if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("%q is shown: %v", c.url, err)
+			} else if strings.HasPrefix(c.url, "ssh:") && !strings.Contains(err.Error(), "SSH") {
+				t.Errorf("%q: the user that SSH needs is no credential: %v", c.url, err)
 			}
 			if left, _ := os.ReadDir(dir); len(left) > 0 {
 				t.Errorf("%q was opened: %v", c.url, left)
