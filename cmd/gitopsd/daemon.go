@@ -145,9 +145,15 @@ func (d *daemon) wire(ctx context.Context) (err error) {
 func (d *daemon) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.platform.Supervise(ctx) })
-	g.Go(func() error { return <-d.ledger.Keep(ctx) })
+	fenced := func(err error) error {
+		if fault.Is(err, fault.Conflict) { // another daemon may act now: what is under way ends at once
+			d.stopEngine(0)
+		}
+		return err
+	}
+	g.Go(func() error { return fenced(<-d.ledger.Keep(ctx)) })
 	g.Go(func() error { return d.console.Serve(ctx) })
-	g.Go(func() error { return d.loop.Run(ctx) })
+	g.Go(func() error { return fenced(d.loop.Run(ctx)) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -177,7 +183,7 @@ func (d *daemon) Close() {
 func (d *daemon) closeControl() {
 	d.closed = true
 	if d.engine != nil {
-		d.engine.Close(10 * time.Second)
+		d.stopEngine(10 * time.Second)
 	}
 	if d.console != nil {
 		d.console.Close()
@@ -189,6 +195,13 @@ func (d *daemon) closeControl() {
 		if err := d.mirror.Close(); err != nil {
 			d.log.Warn("closing the mirror", "error", err)
 		}
+	}
+}
+
+// stopEngine leaves the runs to the next engine. Stopping it again is no error.
+func (d *daemon) stopEngine(patience time.Duration) {
+	if err := d.engine.Close(patience); err != nil {
+		d.log.Warn("stopping the engine", "error", err)
 	}
 }
 

@@ -48,11 +48,13 @@ func (u *upCmd) Run() error {
 		view.started(time.Since(begin), d.mirror.Repository(), d.console.URL())
 		go view.follow(ctx, d)
 		err = d.Run(ctx)
-		served = false
+		if served = err != nil && ctx.Err() == nil; served {
+			view.line("tenants go on being served; gitopsd up takes them up again")
+		}
 	}
 	stop() // a second interrupt ends the program at once
 	if served {
-		return err // what an earlier one left serving goes on
+		return err // what is left serving goes on
 	}
 	view.line("stopping")
 	down, cancel := context.WithTimeout(context.Background(), time.Minute)
