@@ -62,57 +62,66 @@ type daemon struct {
 	closed   bool
 }
 
+// newDaemon returns a daemon that is to be opened, and closed in any case.
+func newDaemon(c config, log *slog.Logger) *daemon { return &daemon{config: c, log: log} }
+
 // open makes every part, in the order in which they need each other. When one
-// fails, the daemon has those made before it: it is to be closed in any case.
-func open(ctx context.Context, c config, log *slog.Logger, progress func(string)) (d *daemon, err error) {
-	d = &daemon{config: c, log: log}
-	if c.Data, err = dataDir(c.Data, progress); err != nil {
-		return d, err
+// fails, the daemon has those made before it.
+func (d *daemon) open(ctx context.Context, progress func(string)) (err error) {
+	if d.Data, err = dataDir(d.Data, progress); err != nil {
+		return err
 	}
-	d.config = c
 	self, agent, err := binaries()
 	if err != nil {
-		return d, err
+		return err
 	}
 	d.platform, err = local.Open(ctx, local.Config{
-		Dir: c.Data, Domain: c.Domain, EdgeAddr: c.EdgeAddr, Self: self, Agent: agent,
-		Logger: log, Progress: progress,
+		Dir: d.Data, Domain: d.Domain, EdgeAddr: d.EdgeAddr, Self: self, Agent: agent,
+		Logger: d.log, Progress: progress,
 	})
 	if err != nil {
-		return d, err
+		return err
 	}
-	if d.ledger, err = postgres.Open(ctx, d.platform.LedgerURL(), postgres.WithLogger(log)); err != nil {
-		return d, fmt.Errorf("open ledger: %w", err)
+	if d.ledger, err = postgres.Open(ctx, d.platform.LedgerURL(), postgres.WithLogger(d.log)); err != nil {
+		return fmt.Errorf("open ledger: %w", err)
 	}
 	if err := d.ledger.Acquire(ctx, holder()); err != nil {
-		return d, fmt.Errorf("take the lease: %w", err)
+		return fmt.Errorf("take the lease: %w", err)
 	}
-	repo, err := private(c.Data, "repository")
+	if err := d.openSources(ctx); err != nil {
+		return err
+	}
+	return d.wire(ctx)
+}
+
+// openSources makes what reads repositories and builds from them.
+func (d *daemon) openSources(ctx context.Context) error {
+	repo, err := private(d.Data, "repository")
 	if err != nil {
-		return d, err
+		return err
 	}
 	d.mirror, err = git.Open(ctx, git.Config{
-		URL: c.Repo, Branch: c.Branch, Dir: filepath.Join(repo, "mirror.git"), Logger: log,
+		URL: d.Repo, Branch: d.Branch, Dir: filepath.Join(repo, "mirror.git"), Logger: d.log,
 	})
 	if err != nil {
-		return d, fmt.Errorf("open repository: %w", err)
+		return fmt.Errorf("open repository: %w", err)
 	}
 	others, err := private(repo, "apps")
 	if err != nil {
-		return d, err
+		return err
 	}
-	d.remotes = openRemotes(others, c.AllowFileSources, log)
-	work, err := private(c.Data, "build")
+	d.remotes = openRemotes(others, d.AllowFileSources, d.log)
+	work, err := private(d.Data, "build")
 	if err != nil {
-		return d, err
+		return err
 	}
 	d.builder, err = build.New(build.Config{
-		Source: d.mirror, Remote: d.remotes.Find, Dir: work, Cache: c.BuildCache, Logger: log,
+		Source: d.mirror, Remote: d.remotes.Find, Dir: work, Cache: d.BuildCache, Logger: d.log,
 	})
 	if err != nil {
-		return d, fmt.Errorf("set up builder: %w", err)
+		return fmt.Errorf("set up builder: %w", err)
 	}
-	return d, d.wire(ctx)
+	return nil
 }
 
 // wire connects the loop, the engine and the console to the parts below.

@@ -29,9 +29,9 @@ func (r *runCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	d, err := open(ctx, c, log, func(text string) { log.Info("starting", "progress", text) })
+	d := newDaemon(c, log)
 	defer d.Close()
-	if err != nil {
+	if err := d.open(ctx, func(text string) { log.Info("starting", "progress", text) }); err != nil {
 		return err
 	}
 	log.Info("up", "repo", c.Repo, "branch", c.Branch, "edge", c.EdgeAddr, "console", d.console.URL())

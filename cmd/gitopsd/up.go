@@ -42,9 +42,9 @@ func (u *upCmd) Run() error {
 	view := &progressView{out: os.Stderr, config: c, since: time.Now(), shown: map[string]string{}}
 	begin := time.Now()
 	served := answers(c.EdgeAddr)
-	d, err := open(ctx, c, log, view.line)
+	d := newDaemon(c, log)
 	defer d.Close()
-	if err == nil {
+	if err = d.open(ctx, view.line); err == nil {
 		view.started(time.Since(begin), d.mirror.Repository(), d.console.URL())
 		go view.follow(ctx, d)
 		err = d.Run(ctx)
