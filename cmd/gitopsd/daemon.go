@@ -176,11 +176,6 @@ func (d *daemon) Close() {
 		return
 	}
 	d.closeControl()
-	if d.remotes != nil {
-		if err := d.remotes.Close(); err != nil {
-			d.log.Warn("closing the mirrors of apps", "error", err)
-		}
-	}
 	if d.platform != nil {
 		if err := d.platform.Close(); err != nil {
 			d.log.Warn("closing the platform", "error", err)
@@ -199,6 +194,11 @@ func (d *daemon) closeControl() {
 	}
 	if d.ledger != nil {
 		d.ledger.Close()
+	}
+	if d.remotes != nil {
+		if err := d.remotes.Close(); err != nil {
+			d.log.Warn("closing the mirrors of apps", "error", err)
+		}
 	}
 	if d.mirror != nil {
 		if err := d.mirror.Close(); err != nil {
