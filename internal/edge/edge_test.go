@@ -122,7 +122,7 @@ func (f *fixture) launch() error {
 	go func() { f.exited <- cmd.Wait(); close(f.exited) }()
 	f.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		<-f.exited
+		_ = <-f.exited
 		if f.t.Failed() {
 			f.t.Logf("edge said:\n%s", f.stderr)
 		}

@@ -131,7 +131,8 @@ func (w *refWatcher) run(ctx context.Context) {
 			if w.concerns(e) {
 				w.look(e.Has(fsnotify.Create) || e.Has(fsnotify.Remove))
 			}
-		case <-failures: // events were lost
+		case err := <-failures:
+			w.m.log.Debug("file system events were lost", "repository", w.m.path, "error", err)
 			w.look(true)
 		case <-tick.C:
 			w.look(true)
