@@ -168,7 +168,9 @@ func (l *launcher) try(ctx context.Context, p release.Pointer, b build, path str
 		_ = os.RemoveAll(dir)
 		l.binaries.drop(b.digest)
 	})
+	mask := maskOf(file.values)
 	a.proc, err = l.starter.start(path, home, env, func(line string) {
+		line = mask.Replace(line)
 		a.out.add(line)
 		l.log.line(b.digest, line)
 	})
@@ -179,7 +181,8 @@ func (l *launcher) try(ctx context.Context, p release.Pointer, b build, path str
 		a.up.close()
 		a.proc.signal(syscall.SIGKILL)
 		<-a.proc.exited
-		return nil, &startError{err: err, tail: a.out.snapshot()}
+		// The reason may quote the app's own answer.
+		return nil, &startError{err: errors.New(mask.Replace(err.Error())), tail: a.out.snapshot()}
 	}
 	return a, nil
 }

@@ -122,9 +122,9 @@ func (f *fixture) launch() error {
 	go func() { f.exited <- cmd.Wait(); close(f.exited) }()
 	f.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = <-f.exited
+		err := <-f.exited
 		if f.t.Failed() {
-			f.t.Logf("edge said:\n%s", f.stderr)
+			f.t.Logf("edge ended with %v and said:\n%s", err, f.stderr)
 		}
 	})
 	return nil
