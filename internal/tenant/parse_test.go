@@ -113,8 +113,8 @@ func TestParseAccepts(t *testing.T) {
 	for _, c := range []struct{ key, good, bad string }{
 		{"path", "apps/acme _x/a.b a..b", "/apps apps/ a//b . .. a/../b .git .git/x tenants tenants/x ./a a\\b ~/x -x a/-b"},
 		{
-			"git.url", "https://github.com/a/b.git ssh://git@github.com:22/a/b file:///srv/git/a.git",
-			"http://a/b git://a/b https://user@a/b https://u:p@a/b ssh://u:p@a/b git@a:b ext::sh file://host/a https://a ssh://-oProxyCommand=x/y https://a/b?x=1 /srv/a",
+			"git.url", "https://github.com/a/b.git https://github.com:8443/a/b file:///srv/git/a.git",
+			"http://a/b git://a/b ssh://git@github.com/a/b https://user@a/b https://u:p@a/b ssh://u:p@a/b git@a:b ext::sh file://host/a https://a ssh://-oProxyCommand=x/y https://a/b?x=1 /srv/a",
 		},
 		{"git.ref", "main v1.2.0 feature/x 0123abc refs/heads/main", "-x --upload-pack=x a..b a//b a/ .a HEAD^ a:b @"},
 		{"health", "/ /healthz /a/b /a/ /x.y-z", "healthz //a /a?b /a#b /a//b https://a/b"},

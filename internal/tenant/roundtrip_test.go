@@ -52,7 +52,7 @@ func tenants(t *rapid.T) *tenant.Tenant {
 		got.App.Path = rapid.StringMatching(`apps(/[A-Za-z0-9_][A-Za-z0-9._-]{0,5}){0,3}`).Draw(t, "path")
 	case 1:
 		got.App.Git = &tenant.GitSource{
-			URL:  rapid.StringMatching(`(https://|ssh://git@)[a-z]{1,5}\.example(:[0-9]{2,4})?/[a-z]{1,5}(\.git)?`).Draw(t, "url"),
+			URL:  rapid.StringMatching(`https://[a-z]{1,5}\.example(:[0-9]{2,4})?/[a-z]{1,5}(\.git)?`).Draw(t, "url"),
 			Ref:  rapid.StringMatching(`[a-z0-9]{1,7}(/[a-z0-9]{1,5})?`).Draw(t, "ref"),
 			Path: rapid.StringMatching(`([a-z]{1,5}(/[a-z]{1,5})?)?`).Draw(t, "gitPath"),
 		}

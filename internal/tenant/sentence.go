@@ -174,7 +174,7 @@ func valueHint(path []string, value string) string {
 	case len(path) == 3 && path[1] == "domains":
 		return domainHint(value)
 	case slices.Contains(path, "url") && !strings.Contains(value, "://") && strings.Contains(value, "@"):
-		return "write ssh://git@host/path instead of git@host:path"
+		return "write https://host/path instead of git@host:path"
 	case slices.Contains(path, "url") && strings.HasPrefix(value, "http://"):
 		return "write https://"
 	}
