@@ -78,9 +78,9 @@ func (d *Driver) startEdge(ctx context.Context) error {
 
 // checkEdgeAddr fails if somebody listens where the edge is to.
 func (d *Driver) checkEdgeAddr() error {
-	l, err := net.Listen("tcp", d.c.EdgeAddr)
+	err := process.Probe(d.c.EdgeAddr)
 	if err == nil {
-		return l.Close()
+		return nil
 	}
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return fault.Errorf(fault.Invalid, "the edge cannot listen on %s: %w", d.c.EdgeAddr, err).

@@ -14,7 +14,9 @@ import (
 )
 
 // look returns a process's parent and kernel start time (in clock ticks since
-// boot), and whether it is there and not a zombie.
+// boot), and whether it is there and not a zombie. One whose first thread ended
+// is shown as a zombie while the others still have its ports and files: it is
+// alive until the last is gone.
 func look(pid int) (parent int, start uint64, alive bool) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -31,7 +33,8 @@ func look(pid int) (parent int, start uint64, alive bool) {
 	}
 	parent, _ = strconv.Atoi(fields[1])
 	start, err = strconv.ParseUint(fields[19], 10, 64)
-	return parent, start, err == nil && fields[0] != "Z" && fields[0] != "X"
+	ended := fields[0] == "X" || fields[0] == "Z" && (fields[17] == "0" || fields[17] == "1") // the number of threads
+	return parent, start, err == nil && !ended
 }
 
 // boot names the time since the machine started.

@@ -3,8 +3,6 @@ package process
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"strconv"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 )
@@ -81,22 +79,6 @@ func (r *Runner) freshPort() (int, error) {
 		}
 	}
 	return 0, fault.Errorf(fault.Transient, "no free port on 127.0.0.1 between %d and %d", firstPort, lastPort)
-}
-
-// free reports whether a port can be listened on, with TCP and with UDP.
-func free(port int) bool {
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return false
-	}
-	l.Close()
-	u, err := net.ListenPacket("udp", addr)
-	if err != nil {
-		return false
-	}
-	u.Close()
-	return true
 }
 
 // Addr returns the address of a use, "127.0.0.1:port".

@@ -57,7 +57,7 @@ type fixture struct {
 	*testing.T
 	run, logs string
 	r         *process.Runner
-	cancel    context.CancelFunc
+	cancel    func() // ends Supervise, and waits for that
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -92,8 +92,12 @@ func (f *fixture) open() {
 		f.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	f.r, f.cancel = r, cancel
-	go func() { _ = r.Supervise(ctx) }()
+	done := make(chan struct{})
+	f.r, f.cancel = r, func() { cancel(); <-done }
+	go func() {
+		defer close(done)
+		_ = r.Supervise(ctx)
+	}()
 }
 
 func (f *fixture) service(name string) process.Service {
@@ -150,7 +154,16 @@ func (f *fixture) eventually(complaint string, done func() bool) {
 	}
 }
 
-func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
+// gone reports whether a process has ended, reaped or not.
+func gone(pid int) bool {
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+		_, after, _ := strings.Cut(string(b), ") ")
+		return strings.HasPrefix(after, "Z")
+	}
+	return reaped(pid)
+}
+
+func reaped(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 func TestAdoptsWhatRuns(t *testing.T) {
 	f := newFixture(t)
@@ -295,8 +308,11 @@ func TestSuperviseRestarts(t *testing.T) {
 	s.Restarted = func(p process.Ports) { restarted <- p }
 	first := f.ensure(s)
 	f.answer(first.Ports["main"])
-	for name, reopen := range map[string]bool{"its own child": false, "an adopted one": true} {
+	for _, reopen := range []bool{false, true} {
+		name := "its own child"
 		if reopen {
+			name = "an adopted one"
+
 			f.open()
 			f.ensure(s)
 		}
@@ -317,8 +333,36 @@ func TestSuperviseRestarts(t *testing.T) {
 		if pid := f.answer(first.Ports["main"]); pid == before.PID || pid != f.r.Status("a").PID {
 			t.Errorf("%s: %d answers, was %d", name, pid, before.PID)
 		}
-		if runtime.GOOS == "linux" && !reopen && !gone(before.PID) {
-			t.Errorf("%s: a zombie is left", name)
+		if !reopen {
+			f.eventually("a zombie is left", func() bool { return reaped(before.PID) })
+		}
+	}
+}
+
+// A Runner that is closed leaves the restart of what dies to the next: at no time
+// do two start it, and it keeps its port.
+func TestClosedRunnerStartsNothing(t *testing.T) {
+	f := newFixture(t)
+	port := f.ensure(f.service("a")).Ports["main"]
+	for range 20 {
+		pid := f.answer(port)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		f.open() // while the death is being noticed
+		f.ensure(f.service("a"))
+		var seen string
+		alone := func() bool {
+			live, err := f.r.Live("a")
+			status := f.r.Status("a")
+			seen = fmt.Sprintf("killed %d, live %v (%v), %+v, want port %d", pid, live, err, status, port)
+			return err == nil && status.Running && status.PID != pid && status.Ports["main"] == port &&
+				len(live["a"]) == 1 && live["a"][0] == status.PID
+		}
+		for deadline := time.Now().Add(10 * time.Second); !alone(); time.Sleep(2 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("it does not come back, alone and on its port: %s\n%s", seen, f.r.Tail("a"))
+			}
 		}
 	}
 }
@@ -415,6 +459,45 @@ func TestTakenPort(t *testing.T) {
 		t.Fatal("the port is another's")
 	}
 	f.answer(second.Ports["main"])
+}
+
+// Probing an address must not take it, even for a child that is forked meanwhile.
+func TestProbeTakesNothing(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := process.Probe(addr); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("an address that is taken: %v", err)
+	}
+	l.Close()
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = exec.Command(self(t), "end").Run()
+			}
+		}
+	}()
+	for range 2000 {
+		if err := process.Probe(addr); err != nil {
+			t.Errorf("a free address: %v", err)
+			break
+		}
+	}
+	close(stop)
+	<-done
+	for _, wide := range []string{":0", "[::1]:0", "0.0.0.0:0"} {
+		if err := process.Probe(wide); err != nil && !errors.Is(err, syscall.EAFNOSUPPORT) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			t.Errorf("%s: %v", wide, err)
+		}
+	}
 }
 
 func TestLogIsBounded(t *testing.T) {

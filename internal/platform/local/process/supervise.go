@@ -16,13 +16,18 @@ const (
 )
 
 // Supervise restarts services that ended without having been stopped, until
-// ctx is done. The first restart is immediate.
+// ctx is done. The first restart is immediate. Once ctx is done, or the Runner
+// closed, it starts nothing more; when it has returned, another Runner may have
+// the directory.
 func (r *Runner) Supervise(ctx context.Context) error {
 	var restarts sync.WaitGroup
 	defer restarts.Wait()
 	logs := time.NewTicker(time.Minute)
 	defer logs.Stop()
 	for {
+		if r.ended(ctx) { // select picks at random among what is ready
+			return ctx.Err()
+		}
 		for _, name := range r.takeDead() {
 			restarts.Go(func() { r.revive(ctx, name) })
 		}
@@ -35,6 +40,16 @@ func (r *Runner) Supervise(ctx context.Context) error {
 		case <-logs.C:
 			r.boundLogs()
 		}
+	}
+}
+
+// ended reports whether nothing more is to be started.
+func (r *Runner) ended(ctx context.Context) bool {
+	select {
+	case <-r.closed:
+		return true
+	default:
+		return ctx.Err() != nil
 	}
 }
 
@@ -95,7 +110,7 @@ func (r *Runner) tryRevive(ctx context.Context, e *entry, name string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	rec := r.read(name)
-	if e.service == nil || rec.alive() {
+	if e.service == nil || rec.alive() || r.ended(ctx) {
 		return true
 	}
 	r.log.Warn("process ended, starting it again", "process", name, "pid", rec.PID, "try", e.failures)
