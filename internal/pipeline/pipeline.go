@@ -138,6 +138,9 @@ type Task func(ctx context.Context, in Input) (any, error)
 type Ledger interface {
 	// Run returns the whole record of a run.
 	Run(ctx context.Context, id string) (Run, error)
+	// Serving returns the release last recorded as real for the tenant, "" if
+	// there is none, and the commit that was accepted with it.
+	Serving(ctx context.Context, tenant string) (digest, commit string, err error)
 	// Enter notes which state a run is in and appends the event.
 	Enter(ctx context.Context, e Event) error
 	// Append appends an event.

@@ -35,7 +35,7 @@ func (v *volumes) Instances(context.Context, string) ([]platform.Instance, error
 func TestPublishAgain(t *testing.T) {
 	t.Parallel()
 	v := &volumes{volume: release.Open(t.TempDir()), reports: make([]platform.AgentReport, 2)}
-	digest := newRelease(t, v.volume)
+	digest := newRelease(t, v.volume, "b")
 	publish := pipeline.Tasks(pipeline.Deps{Platform: v})["Publish"]
 	doc := pipeline.Document{pipeline.StateGenerate: json.RawMessage(`{"release":"` + digest + `"}`)}
 	wantSeq := func(want uint64) {
@@ -55,7 +55,51 @@ func TestPublishAgain(t *testing.T) {
 	wantSeq(2) // which nobody gave up yet
 }
 
-func newRelease(t *testing.T, v *release.Volume) string {
+// A try that died has moved the pointer to a release that turns out bad, and no
+// instance serves any more: the ledger says what to go back to.
+func TestRestoreAfterADeadTry(t *testing.T) {
+	t.Parallel()
+	v := &volumes{volume: release.Open(t.TempDir()), reports: make([]platform.AgentReport, 1)}
+	good, bad := newRelease(t, v.volume, "good"), newRelease(t, v.volume, "bad")
+	for _, digest := range []string{good, bad} {
+		if _, err := v.volume.Publish(digest, "c"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tasks := pipeline.Tasks(pipeline.Deps{Platform: v, Ledger: serving(good)})
+	in := pipeline.Input{
+		Run: pipeline.Run{Tenant: "acme", Commit: "c"},
+		Doc: pipeline.Document{pipeline.StateGenerate: json.RawMessage(`{"release":"` + bad + `"}`)},
+	}
+	published, err := tasks["Publish"](t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.Doc[pipeline.StatePublish], err = json.Marshal(published); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tasks["Restore"](t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := v.volume.Current()
+	if err != nil || p.SHA256 != good {
+		t.Errorf("the pointer is at %s, error %v; want the good release %s", p.SHA256, err, good)
+	}
+}
+
+// servingLedger is a ledger that knows the release that served.
+type servingLedger struct {
+	pipeline.Ledger
+	digest string
+}
+
+func serving(digest string) servingLedger { return servingLedger{digest: digest} }
+
+func (s servingLedger) Serving(context.Context, string) (string, string, error) {
+	return s.digest, "before", nil
+}
+
+func newRelease(t *testing.T, v *release.Volume, build string) string {
 	t.Helper()
 	s, err := v.Stage()
 	if err != nil {
@@ -69,7 +113,7 @@ func newRelease(t *testing.T, v *release.Volume) string {
 	if err := s.AddBinary(app); err != nil {
 		t.Fatal(err)
 	}
-	digest, err := s.Commit(release.Manifest{Tenant: "acme", Build: "b", Health: "/"})
+	digest, err := s.Commit(release.Manifest{Tenant: "acme", Build: build, Health: "/"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -283,7 +283,7 @@ func (d Deps) restore(ctx context.Context, in Input) (any, error) {
 
 // lastGood returns the pointer to go back to; the zero Pointer if there is none.
 // What serves is asked first: the pointer that a publish found may be its own,
-// left by a try that died.
+// left by a try that died. Where nothing serves either, the ledger knows.
 func (d Deps) lastGood(ctx context.Context, tenant string, published Published) (release.Pointer, error) {
 	failed := published.Pointer.SHA256
 	instances, err := d.Platform.Instances(ctx, tenant)
@@ -298,7 +298,14 @@ func (d Deps) lastGood(ctx context.Context, tenant string, published Published) 
 	if published.Previous.SHA256 != failed {
 		return published.Previous, nil
 	}
-	return release.Pointer{}, nil
+	digest, commit, err := d.Ledger.Serving(ctx, tenant)
+	if err != nil {
+		return release.Pointer{}, fmt.Errorf("look up the last good release: %w", err)
+	}
+	if digest == failed {
+		return release.Pointer{}, nil
+	}
+	return release.Pointer{SHA256: digest, Commit: commit}, nil
 }
 
 // Snapshotted is the output of Snapshot.

@@ -23,6 +23,16 @@ func (l *Ledger) Run(ctx context.Context, id string) (pipeline.Run, error) {
 	return runs[0], nil
 }
 
+// Serving returns the release last recorded as real for the tenant, "" if there
+// is none, and the commit that was accepted with it.
+func (l *Ledger) Serving(ctx context.Context, tenant string) (digest, commit string, err error) {
+	known, err := l.Applied(ctx, []string{tenant})
+	if err != nil {
+		return "", "", err
+	}
+	return known[tenant].Release, known[tenant].Commit, nil
+}
+
 // Enter notes which state a run is in and appends the event. The error is
 // fault.Conflict if the run is not marked running.
 func (l *Ledger) Enter(ctx context.Context, e pipeline.Event) error {
