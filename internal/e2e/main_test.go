@@ -132,19 +132,26 @@ func (w *world) processes() string {
 	return string(out)
 }
 
+// oneTerminalStatus checks that a commit has come to an end, and that it is the
+// one it keeps: the outbox never takes a second.
 func (w *world) oneTerminalStatus(commit string) {
 	w.t.Helper()
-	out, errs, code := w.cli("status", commit, "-o", "json")
-	if code > 1 {
-		w.t.Fatalf("status %s: %s", commit[:7], errs)
-	}
-	var p struct {
-		Status struct{ State, Description string }
-	}
-	w.must(json.Unmarshal([]byte(out), &p))
-	if s := p.Status.State; s != "success" && s != "failure" {
-		w.t.Errorf("status of %s is %q, not terminal", commit[:7], s)
-	}
+	w.eventually(10*time.Second, "commit "+commit[:7]+" has a terminal status", func() error {
+		out, errs, code := w.cli("status", commit, "-o", "json")
+		if code > 1 {
+			return fmt.Errorf("status ended with %d: %s", code, errs)
+		}
+		var p struct {
+			Status struct{ State, Description string }
+		}
+		if err := json.Unmarshal([]byte(out), &p); err != nil {
+			return err
+		}
+		if s := p.Status.State; s != "success" && s != "failure" {
+			return fmt.Errorf("it is %q", s)
+		}
+		return nil
+	})
 }
 
 // isolation lets one tenant try to reach what is another's.
