@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,8 +58,8 @@ func (v *progressView) recent(ctx context.Context, d *daemon) {
 
 // serving lists the tenants that were there before.
 func (v *progressView) serving(tenants map[string]plan.Applied) {
-	for name, a := range tenants {
-		if a.Release != "" && !a.Deleted {
+	for _, name := range slices.Sorted(maps.Keys(tenants)) {
+		if a := tenants[name]; a.Release != "" && !a.Deleted {
 			v.line(fmt.Sprintf("%-16s %s", name, v.url(name)))
 		}
 	}

@@ -54,6 +54,11 @@ func TestBadInput(t *testing.T) {
 			[]string{"this release crashes at start"},
 		},
 		{
+			"never healthy", func() {
+				w.write("tenants/one.yaml", strings.Replace(good, "path: apps/one", "path: apps/one\n    env: {FAULT: unhealthy}", 1))
+			}, nil, []string{"/healthz", "told to be unhealthy"},
+		},
+		{
 			"missing secret", func() {
 				w.write("tenants/one.yaml", strings.Replace(good, "path: apps/one", "path: apps/one\n    secrets: [STRIPE_KEY]", 1))
 			}, nil, []string{"STRIPE_KEY", "gitopsd secret set one STRIPE_KEY"},
