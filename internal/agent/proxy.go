@@ -76,11 +76,27 @@ func (p *proxy) serveLong(w http.ResponseWriter, r *http.Request) {
 	r.Body = body
 	p.reverse.ServeHTTP(w, r)
 	if !body.ended.Load() {
-		_ = rc.SetReadDeadline(time.Now()) // ends a read that nobody waits for
+		linger(rc, body)
 	}
 }
 
-// clientBody is a request's body that knows whether all of it was read.
+const (
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 64 << 20
+)
+
+// linger takes in what the client still sends after an early answer, for a
+// while: a connection closed over unread data is reset, and a reset can reach
+// the client before it read the answer.
+func linger(rc *http.ResponseController, body io.Reader) {
+	_ = rc.Flush()
+	_ = rc.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, body, lingerBytes)
+	_ = rc.SetReadDeadline(time.Now()) // ends a read that nobody waits for
+}
+
+// clientBody is a request's body that knows whether all of it was read. Closing
+// it is left to the server: what is left of it may have to be taken in.
 type clientBody struct {
 	io.ReadCloser
 	left  atomic.Int64 // bytes; negative if not known
@@ -97,6 +113,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Close leaves the body open.
+func (b *clientBody) Close() error { return nil }
 
 // closeEarly announces, on an answer that came before the request's end, that
 // no other request can follow on the client's connection.
