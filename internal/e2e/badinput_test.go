@@ -56,7 +56,7 @@ func TestBadInput(t *testing.T) {
 		{
 			"never healthy", func() {
 				w.write("tenants/one.yaml", strings.Replace(good, "path: apps/one", "path: apps/one\n    env: {FAULT: unhealthy}", 1))
-			}, nil, []string{"/healthz", "told to be unhealthy"},
+			}, nil, []string{"/healthz", "500 Internal Server Error"},
 		},
 		{
 			"missing secret", func() {
