@@ -36,7 +36,7 @@ func BenchmarkCommitToServed(b *testing.B) {
 			w.done(commit)
 			var served, built []time.Duration
 			for i := -2; b.Loop(); i++ { // the first two warm every cache
-				version := fmt.Sprintf("edit-%d", i+2)
+				version := fmt.Sprintf("edit %d", time.Now().UnixNano()) // never built before, by any cache
 				app.edit(version)
 				w.git("add", "-A")
 				begin := time.Now()
@@ -167,7 +167,7 @@ func BenchmarkFetchToPlan(b *testing.B) {
 				}
 				begin = time.Now()
 				f.git(b, clone, "fetch", "-q", "origin", "+main:main")
-				f.git(b, clone, "diff-tree", "-r", "--name-only", from, head, "tenants")
+				f.git(b, clone, "diff-tree", "-r", "--name-only", from, head, "--", "tenants")
 				theirs = append(theirs, time.Since(begin))
 				from = head
 			}
