@@ -14,7 +14,8 @@ help: ## Say what can be made
 up: deps build ## Run the whole platform on this machine; Ctrl-C stops it
 	@$(BIN)/gitopsd up $(ARGS)
 
-test: deps build ## Run every test
+test: build ## Run every test
+	@scripts/deps test
 	$(GO) test $(TEST_FLAGS) ./...
 
 bench: deps build ## Measure the main path beside its references
