@@ -51,7 +51,7 @@ func TestBadInput(t *testing.T) {
 				w.write("tenants/one.yaml", strings.Replace(good, "path: apps/one", "path: apps/one\n    env: {FAULT: crash}", 1))
 			},
 			nil,
-			[]string{"this release crashes at start"},
+			[]string{"this release crashes at start", "failed in AwaitHealthy"},
 		},
 		{
 			"never healthy", func() {

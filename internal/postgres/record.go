@@ -119,7 +119,8 @@ func (l *Ledger) RecordReceipt(ctx context.Context, run pipeline.Run, r pipeline
 }
 
 // Finish ends the run; cause is nil for success. Finishing again is no error
-// and changes nothing.
+// and changes nothing. A failed run stays in the state that failed, not in one that
+// cleaned up after it.
 func (l *Ledger) Finish(ctx context.Context, id string, cause *fault.Record) error {
 	status := pipeline.Succeeded
 	var record *string
@@ -133,7 +134,9 @@ func (l *Ledger) Finish(ctx context.Context, id string, cause *fault.Record) err
 	}
 	return l.write(ctx, "finish run "+id, func(b *pgx.Batch) {
 		b.Queue(`WITH r AS (
-				UPDATE gitopsd.runs SET status = $2, failure = $3::jsonb, finished = clock_timestamp()
+				UPDATE gitopsd.runs SET status = $2, failure = $3::jsonb, finished = clock_timestamp(),
+					state = CASE WHEN $2 = 'failed' THEN coalesce((SELECT e.state FROM gitopsd.events e
+						WHERE e.run = id AND e.kind = 'failed' ORDER BY e.seq DESC LIMIT 1), state) ELSE state END
 				WHERE id = $1 AND status IN ('queued', 'running') RETURNING tenant)
 			UPDATE gitopsd.tenants t SET failing = ($2 = 'failed') FROM r WHERE t.name = r.tenant`,
 			id, string(status), record)
