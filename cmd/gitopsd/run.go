@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 
 	"gopkg.in/yaml.v3"
@@ -38,6 +39,9 @@ func (r *runCmd) Run() error {
 	return d.Run(ctx)
 }
 
+// unknownKey is what the YAML library says of a key that config has no field for.
+var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
+
 // readConfig reads a configuration file over the defaults.
 func readConfig(path string) (config, error) {
 	c := defaults()
@@ -51,7 +55,8 @@ func readConfig(path string) (config, error) {
 	if err := decoder.Decode(&c); err != nil {
 		var typeErr *yaml.TypeError
 		if errors.As(err, &typeErr) {
-			return c, fault.Errorf(fault.Invalid, "%s: %s", path, typeErr.Errors[0])
+			return c, fault.Errorf(fault.Invalid, "%s: %s", path, unknownKey.ReplaceAllString(typeErr.Errors[0], `unknown key "$1"`)).
+				WithHint("docs/config.md lists the keys")
 		}
 		return c, fault.Errorf(fault.Invalid, "%s: %w", path, err)
 	}
