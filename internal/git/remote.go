@@ -296,7 +296,7 @@ func (r *remote) classify(ctx context.Context, err error) error {
 			WithHint("check the URL; a private repository also looks like this without a token that may read it")
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		return r.want.missing(r.name, nil)
-	case !r.want.commit.IsZero() && (errors.Is(err, transport.ErrEmptyUploadPackRequest) || strings.Contains(text, "not our ref")):
+	case !r.want.commit.IsZero() && (errors.Is(err, transport.ErrEmptyUploadPackRequest) || r.refused(text)):
 		return r.want.notServed(r.name)
 	case errors.Is(err, transport.ErrAuthenticationRequired) && r.auth == nil:
 		return fault.Errorf(fault.Invalid, "repository %s does not exist, or not without credentials", r.name).
@@ -311,6 +311,14 @@ func (r *remote) classify(ctx context.Context, err error) error {
 		return fault.Errorf(fault.Transient, "fetch from %s: %s", r.name, text).
 			WithHint("check that the repository can be reached from here")
 	}
+}
+
+// refused reports whether an error says that the server does not give what was
+// asked for. A git process on this machine may have ended itself while it was
+// still being written to: then all that is left of its refusal is the pipe.
+func (r *remote) refused(text string) bool {
+	return strings.Contains(text, "not our ref") ||
+		r.endpoint.Protocol == "file" && strings.Contains(text, "broken pipe")
 }
 
 func (r *remote) redact(s string) string {

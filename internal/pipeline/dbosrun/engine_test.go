@@ -114,7 +114,7 @@ func TestCatchChoiceAndFail(t *testing.T) {
 		caught, task("Mend", "Sorry"), pipeline.State{Name: "Sorry", Fail: true}, task("Other", "")))
 	r := b.run("acme")
 	wanted := &fault.Record{Kind: fault.Stalled, Message: "no answer"}
-	if diff := cmp.Diff(wanted, r.Failure); diff != "" || r.State != "Mend" {
+	if diff := cmp.Diff(wanted, r.Failure); diff != "" || r.State != "Break" {
 		t.Errorf("failure in state %s (-want +got):\n%s", r.State, diff)
 	}
 	if diff := cmp.Diff(wanted, cause); diff != "" {
