@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what can be done about an error.
@@ -39,6 +40,7 @@ type Error struct {
 	Hint   string
 	Detail string
 	Err    error
+	After  time.Time // when set, trying again before then is in vain: a server said so
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -62,6 +64,22 @@ func (e *Error) WithDetail(detail string) *Error {
 	c := *e
 	c.Detail = detail
 	return &c
+}
+
+// WithAfter returns e with the time before which trying again is in vain.
+func (e *Error) WithAfter(t time.Time) *Error {
+	c := *e
+	c.After = t
+	return &c
+}
+
+// After returns the time before which trying again is in vain, or the zero time.
+func After(err error) time.Time {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.After
+	}
+	return time.Time{}
 }
 
 // KindOf returns the kind of err. An error nobody classified is Transient: it
