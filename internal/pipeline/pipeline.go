@@ -67,6 +67,9 @@ type Run struct {
 	Tenant    string         `json:"tenant"`
 	Commit    string         `json:"commit"`
 	Operation plan.Operation `json:"operation"`
+	// Argument says on what the operation is done, where the tenant alone does
+	// not: of a restore, the snapshot's name.
+	Argument string `json:"argument,omitempty"`
 
 	// Spec is what to make real; for a deprovision, what was accepted last.
 	Spec  *tenant.Tenant `json:"spec"`

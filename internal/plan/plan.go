@@ -29,6 +29,7 @@ const (
 	Deploy      Operation = "deploy"      // the app alone: infrastructure is not touched
 	Deprovision Operation = "deprovision" // take away, restorable within the grace period
 	Purge       Operation = "purge"       // the second half of a deprovision, when the grace period is over
+	Restore     Operation = "restore"     // put a snapshot's data in the place of those that are there
 )
 
 // Machine returns the machine that carries the operation out.
@@ -40,6 +41,8 @@ func (o Operation) Machine() string {
 		return "deploy"
 	case Deprovision, Purge:
 		return "deprovision"
+	case Restore:
+		return "restore"
 	}
 	return ""
 }
