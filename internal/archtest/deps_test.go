@@ -21,7 +21,7 @@ const module = "github.com/gitopsd/gitopsd"
 // core are the packages that decide. They know no technology, so that each
 // decision can be tested without one and means the same on every platform.
 var core = []string{
-	"internal/fault", "internal/tenant", "internal/plan", "internal/release", "internal/platform", "internal/pipeline", "internal/sync",
+	"internal/fault", "internal/tenant", "internal/plan", "internal/release", "internal/platform", "internal/pipeline", "internal/sync", "internal/review",
 	"schema",
 }
 

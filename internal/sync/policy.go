@@ -52,3 +52,7 @@ type SignedCommit struct {
 	Payload   []byte // the commit without its signature
 	Signature string // armored; "" if unsigned
 }
+
+// ApprovalAge is how long an approval given in a pull request waits for the
+// commit that it lets through.
+const ApprovalAge = 7 * 24 * time.Hour
