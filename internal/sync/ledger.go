@@ -84,6 +84,9 @@ type Acceptance struct {
 	Previous string   // head so far; fault.Conflict if the ledger has another
 	Passed   []Commit // commits between that touched tenants: superseded at once
 	Items    []Item   // one for each tenant the commit touches, by name
+	// Approval is the fingerprint of the plan if an approval given in a pull
+	// request lets the commit through. It is used up by that.
+	Approval string
 }
 
 // Item is what a commit means for one tenant.
