@@ -19,13 +19,14 @@ const mostPassed = 1000
 // purgeBackoff is how long a purge that failed is left alone.
 const purgeBackoff = 10 * time.Minute
 
-// accept records the plan of a head and makes it the accepted one.
-func (l *Loop) accept(ctx context.Context, from, head string, p plan.Plan) error {
+// accept records the plan of a head and makes it the accepted one. approval is
+// the fingerprint whose approval that uses up, "" for none.
+func (l *Loop) accept(ctx context.Context, from, head string, p plan.Plan, approval string) error {
 	c, err := l.commit(ctx, head)
 	if err != nil {
 		return err
 	}
-	a := Acceptance{Commit: c, Previous: l.head}
+	a := Acceptance{Commit: c, Previous: l.head, Approval: approval}
 	for _, step := range p.Steps {
 		a.Items = append(a.Items, itemOf(step, head))
 	}
@@ -37,8 +38,10 @@ func (l *Loop) accept(ctx context.Context, from, head string, p plan.Plan) error
 		return fmt.Errorf("accept %s: %w", short(head), err)
 	}
 	l.Log.Info("commit accepted", "commit", head, "subject", c.Subject, "tenants", len(a.Items))
+	l.known.Lock()
 	l.index.accept(a.Items)
 	l.head, l.held = head, ""
+	l.known.Unlock()
 	l.mu.Lock()
 	l.health.Head = head
 	l.mu.Unlock()
@@ -86,7 +89,11 @@ func (l *Loop) passed(ctx context.Context, from, head string) ([]Commit, error) 
 	if len(between) < 2 {
 		return nil, nil
 	}
-	paths := append([]string{l.Planner.Dir}, l.index.Sources()...)
+	settings, err := l.Planner.Settings(ctx, head)
+	if err != nil {
+		return nil, err
+	}
+	paths := append([]string{settings.Tenants}, l.index.Sources()...)
 	var touching []Commit
 	for i, c := range between[1:] {
 		parent := from
@@ -167,11 +174,11 @@ func (l *Loop) purge(ctx context.Context) error {
 		}
 		// Its file may be back, and too broken to bring the tenant back: data go
 		// only while the accepted commit has no file of the tenant at all.
-		_, gone, err := l.Planner.files(l.Source.FS(l.head), []string{name})
+		gone, err := l.Planner.gone(ctx, l.head, name)
 		if err != nil {
 			return fmt.Errorf("make sure that %s has no file: %w", name, err)
 		}
-		if len(gone) == 0 {
+		if !gone {
 			continue
 		}
 		l.purgeTried[name] = now

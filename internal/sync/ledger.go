@@ -76,6 +76,8 @@ type HoldReason = plan.HoldReason
 const (
 	HoldRewritten  HoldReason = "rewritten"  // does not descend from the accepted commit
 	HoldUnreadable HoldReason = "unreadable" // its tree cannot be read whole
+	HoldPolicy     HoldReason = "policy"     // its policy is invalid, or for another branch
+	HoldUnsigned   HoldReason = "unsigned"   // a commit is not signed by a key the policy trusts
 )
 
 // Acceptance is what accepting a commit means.

@@ -28,6 +28,12 @@ type Source interface {
 	Watch(ctx context.Context) <-chan struct{}
 }
 
+// Signatures reads what commits are signed with.
+type Signatures interface {
+	// Signed returns a commit as its signature covers it.
+	Signed(ctx context.Context, sha string) (SignedCommit, error)
+}
+
 // Engine runs machines.
 type Engine interface {
 	// Start runs the run's machine, or goes on with it. Starting a run twice is
@@ -42,14 +48,16 @@ type Reporter interface {
 
 // Config sets the loop up.
 type Config struct {
-	Planner  Planner
-	Source   Source
-	Ledger   Ledger
-	Engine   Engine
-	Reporter Reporter
-	Runs     int           // at a time, at most
-	Interval time.Duration // longest time between two turns
-	Log      *slog.Logger
+	Planner    Planner
+	Source     Source
+	Ledger     Ledger
+	Engine     Engine
+	Reporter   Reporter
+	Signatures Signatures    // nil where none can be read: then a policy that demands them holds everything
+	Branch     string        // that the source follows, for the policy
+	Runs       int           // at a time, at most
+	Interval   time.Duration // longest time between two turns
+	Log        *slog.Logger
 }
 
 // Loop is the loop. Make it with New, then Run it.
@@ -66,6 +74,7 @@ type Loop struct {
 
 	mu     gosync.Mutex
 	health Health
+	known  gosync.RWMutex // held to write head and index, or to read them beside the loop
 
 	purgeTried map[string]time.Time
 }
@@ -140,7 +149,10 @@ func (l *Loop) read(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read applied tenants: %w", err)
 	}
-	l.head, l.index, l.stale = head, NewIndex(l.Planner.Domain, applied), false
+	index := NewIndex(l.Planner.Domain, applied)
+	l.known.Lock()
+	l.head, l.index, l.stale = head, index, false
+	l.known.Unlock()
 	l.mu.Lock()
 	l.health.Head = head
 	l.mu.Unlock()
@@ -243,6 +255,21 @@ func (l *Loop) note(head string, err error) {
 // move makes a fetched head the accepted one, or holds it.
 func (l *Loop) move(ctx context.Context, head string, approved bool) error {
 	from := l.head
+	if h, err := l.objection(ctx, from, head); err != nil {
+		return err
+	} else if h != nil {
+		if h.Reason == HoldPolicy { // which no approval makes readable
+			return l.hold(ctx, head, *h)
+		}
+		if !approved {
+			if approved, err = l.Ledger.Approved(ctx, head); err != nil {
+				return err
+			}
+		}
+		if !approved {
+			return l.hold(ctx, head, *h)
+		}
+	}
 	if from != "" {
 		descends, err := l.Source.IsAncestor(ctx, from, head)
 		if err != nil {
@@ -273,15 +300,26 @@ func (l *Loop) move(ctx context.Context, head string, approved bool) error {
 		l.again = true // it may be read whole another time
 		return l.hold(ctx, head, Hold{Reason: HoldUnreadable, Message: "the commit cannot be read whole: " + firstLine(err.Error())})
 	}
+	used := ""
 	if p.Hold != "" && !approved {
-		if approved, err = l.Ledger.Approved(ctx, head); err != nil {
+		if approved, used, err = l.allowed(ctx, head, p); err != nil {
 			return err
 		}
 		if !approved {
 			return l.hold(ctx, head, Hold{Reason: p.Reason, Message: approval(head, p.Hold)})
 		}
 	}
-	return l.accept(ctx, from, head, p)
+	return l.accept(ctx, from, head, p, used)
+}
+
+// allowed reports whether someone lets a held plan pass: the commit was
+// approved, or, before it was merged, what it is held for, whose fingerprint is
+// then used up.
+func (l *Loop) allowed(ctx context.Context, head string, p plan.Plan) (approved bool, used string, err error) {
+	if approved, err = l.Ledger.Approved(ctx, head); err != nil || approved {
+		return approved, "", err
+	}
+	return false, "", nil
 }
 
 // approval says what lets a held commit pass, then why it is held: a forge cuts

@@ -33,17 +33,54 @@ type Apps interface {
 
 // Planner turns the difference of two commits into a plan.
 type Planner struct {
-	Tree   Tree
-	Apps   Apps
-	Dir    string // of the tenant files, "tenants"
-	Domain string // the platform's
-	Brake  plan.Brake
+	Tree     Tree
+	Apps     Apps
+	Domain   string     // the platform's
+	Dir      string     // of the tenant files, "tenants"; a policy may name another
+	Brake    plan.Brake // unless a policy has one
+	Policies Policies   // nil where repositories have no say
 }
+
+// Settings returns what a commit's policy says that is data. A policy with
+// problems is fault.Invalid.
+func (p Planner) Settings(ctx context.Context, commit string) (Settings, error) {
+	policy, err := p.policy(ctx, commit)
+	if err != nil {
+		return Settings{}, err
+	}
+	return policy.Settings(), nil
+}
+
+func (p Planner) policy(ctx context.Context, commit string) (Policy, error) {
+	if p.Policies == nil || commit == "" {
+		return unbound{Settings{Tenants: p.Dir, Brake: p.Brake}}, nil
+	}
+	policy, err := p.Policies.At(ctx, commit)
+	if err != nil {
+		return nil, fmt.Errorf("read the policy of %s: %w", short(commit), err)
+	}
+	return policy, nil
+}
+
+// unbound is the policy of a repository that has none.
+type unbound struct{ settings Settings }
+
+func (u unbound) Settings() Settings                      { return u.settings }
+func (unbound) Judge(context.Context, plan.Step) []string { return nil }
+func (unbound) Trust(SignedCommit) error                  { return nil }
 
 // Plan returns what moving from one commit to another asks for. from is "" to
 // look at every tenant; applied returns what is recorded of some names (nil:
 // of all), and index what is known of all that live.
 func (p Planner) Plan(ctx context.Context, from, to string, index *Index, applied func(names []string) (map[string]plan.Applied, error)) (plan.Plan, error) {
+	policy, err := p.policy(ctx, to)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	if from != "" && p.policyMoved(ctx, from, policy.Settings()) {
+		from = "" // what it says now may concern any tenant
+	}
+	p.Dir, p.Brake = policy.Settings().Tenants, policy.Settings().Brake
 	files := p.Tree.FS(to)
 	names, err := p.touched(ctx, from, to, index)
 	if err != nil {
@@ -73,7 +110,35 @@ func (p Planner) Plan(ctx context.Context, from, to string, index *Index, applie
 			return plan.Plan{}, err
 		}
 	}
-	return plan.Make(in), nil
+	made := plan.Make(in)
+	for i := range made.Steps {
+		judge(ctx, policy, &made.Steps[i])
+	}
+	return made, nil
+}
+
+// policyMoved reports whether the policy is another than that of a commit.
+func (p Planner) policyMoved(ctx context.Context, from string, now Settings) bool {
+	before, err := p.policy(ctx, from)
+	return err != nil || before.Settings().Digest != now.Digest
+}
+
+// judge refuses a step that the policy is against. What is refused for another
+// reason already, or takes away what the policy is against, it leaves alone.
+func judge(ctx context.Context, policy Policy, s *plan.Step) {
+	if s.Failure != nil {
+		return
+	}
+	against := policy.Judge(ctx, *s)
+	if len(against) == 0 {
+		return
+	}
+	e := fault.Errorf(fault.Invalid, "policy: %s", against[0])
+	if len(against) > 1 {
+		e = e.WithDetail(strings.Join(against, "\n"))
+	}
+	s.Operation, s.Reason, s.Restores = "", "refused by the policy", false
+	s.Failure = fault.RecordOf(e)
 }
 
 // touched returns the names of the tenants whose file or source changed.
@@ -154,6 +219,17 @@ func (p Planner) files(files fs.FS, names []string) (found []tenant.File, gone [
 		}
 	}
 	return found, gone, nil
+}
+
+// gone reports whether a commit has no file of a tenant.
+func (p Planner) gone(ctx context.Context, commit, name string) (bool, error) {
+	settings, err := p.Settings(ctx, commit)
+	if err != nil {
+		return false, err
+	}
+	p.Dir = settings.Tenants
+	_, gone, err := p.files(p.Tree.FS(commit), []string{name})
+	return len(gone) > 0, err
 }
 
 // desired says what a commit's file asks for.

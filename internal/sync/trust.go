@@ -1,0 +1,81 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/plan"
+)
+
+// objection returns why a head is held before anything of it is looked at: its
+// policy, or a commit on the way to it that nobody known has signed; nil if
+// there is nothing against it.
+func (l *Loop) objection(ctx context.Context, from, head string) (*Hold, error) {
+	policy, err := l.Planner.policy(ctx, head)
+	if fault.Is(err, fault.Invalid) {
+		return &Hold{Reason: HoldPolicy, Message: "the policy is invalid: " + firstLine(problem(err)) + "; correct it in a new commit"}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if b := policy.Settings().Branch; b != "" && l.Branch != "" && b != l.Branch {
+		return &Hold{Reason: HoldPolicy, Message: fmt.Sprintf("the policy is for branch %s, and this is %s", b, l.Branch)}, nil
+	}
+	authority := policy
+	if from != "" {
+		// Who signs is what was accepted before: a commit cannot bring its own key.
+		if before, err := l.Planner.policy(ctx, from); err == nil {
+			authority = before
+		}
+	}
+	if !authority.Settings().Signed {
+		return nil, nil //nolint:nilnil // nothing against it
+	}
+	return l.distrust(ctx, authority, from, head)
+}
+
+// distrust returns the hold of the first commit, from the newest, that is not
+// signed by a key the policy trusts.
+func (l *Loop) distrust(ctx context.Context, authority Policy, from, head string) (*Hold, error) {
+	limit := 1
+	if from != "" {
+		limit = mostPassed
+	}
+	commits, err := l.Source.Commits(ctx, from, head, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list commits: %w", err)
+	}
+	for _, c := range commits {
+		if l.Signatures == nil {
+			return &Hold{Reason: HoldUnsigned, Message: approval(head, "signatures cannot be read here")}, nil
+		}
+		signed, err := l.Signatures.Signed(ctx, c.SHA)
+		if err != nil {
+			return nil, fmt.Errorf("read the signature of %s: %w", short(c.SHA), err)
+		}
+		if err := authority.Trust(signed); err != nil {
+			return &Hold{Reason: HoldUnsigned, Message: approval(head, fmt.Sprintf("commit %s: %s", short(c.SHA), firstLine(err.Error())))}, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // nothing against it
+}
+
+// problem is the first of the problems that an error is about, else its text.
+func problem(err error) string {
+	if r := fault.RecordOf(err); r.Detail != "" {
+		return r.Detail
+	}
+	return err.Error()
+}
+
+// Preview plans what accepting a commit would do now, beside the loop. It
+// changes nothing. head is what is accepted and planned from.
+func (l *Loop) Preview(ctx context.Context, to string) (head string, p plan.Plan, err error) {
+	l.known.RLock()
+	defer l.known.RUnlock()
+	p, err = l.Planner.Plan(ctx, l.head, to, l.index, func(names []string) (map[string]plan.Applied, error) {
+		return l.Ledger.Applied(ctx, names)
+	})
+	return l.head, p, err
+}
