@@ -11,8 +11,7 @@ import (
 )
 
 // checkSchema validates the value and words each violation.
-func checkSchema(r *report, value any) {
-	b := theRulebook()
+func checkSchema(r *report, b *rulebook, value any) {
 	var v *jsonschema.ValidationError
 	if err := b.compiled.Validate(value); errors.As(err, &v) {
 		violations{report: r, rules: b, value: value}.visit(v)
@@ -156,7 +155,7 @@ func firstSentence(s map[string]any) string {
 	return strings.TrimSuffix(sentence, ".")
 }
 
-// notOne words that the app has no source, or several.
+// notOne words that a mapping has none of the keys of which it needs one, or several.
 func (w violations) notOne(path []string, s map[string]any) {
 	var all, present []string
 	branches, _ := s["oneOf"].([]any)
@@ -170,9 +169,10 @@ func (w violations) notOne(path []string, s map[string]any) {
 			}
 		}
 	}
-	choice := "exactly one of " + strings.Join(all[:len(all)-1], ", ") + " and " + all[len(all)-1]
+	first, last := strings.Join(all[:len(all)-1], ", "), all[len(all)-1]
+	choice := "exactly one of " + first + " and " + last
 	if len(present) == 0 {
-		w.report.at(w.report.locate(path...), fmt.Sprintf("%s has no source", spell(path)), "write "+choice)
+		w.report.at(w.report.locate(path...), fmt.Sprintf("%s has no %s or %s", spell(path), first, last), "write "+choice)
 		return
 	}
 	slices.SortFunc(present, func(a, b string) int {

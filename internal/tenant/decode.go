@@ -121,7 +121,7 @@ func (m members) count(key string, to *int) {
 func (m members) duration(key string, to *time.Duration) {
 	switch v := m[key].(type) {
 	case string:
-		*to, _ = parseDuration(v)
+		*to, _ = ParseDuration(v)
 	case int64, float64: // the schema lets no other number through
 		*to = 0
 	}

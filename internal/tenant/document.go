@@ -21,7 +21,7 @@ type document struct {
 // left to check; then the report says why.
 func readDocument(r *report, data []byte) (*document, bool) {
 	if len(data) > MaxFile {
-		r.add(0, 0, fmt.Sprintf("the file is larger than %d KiB", MaxFile>>10), "no tenant file needs to be")
+		r.add(0, 0, fmt.Sprintf("the file is larger than %d KiB", MaxFile>>10), fmt.Sprintf("no %s file needs to be", r.noun()))
 		return nil, false
 	}
 	if !checkBytes(r, data) {
@@ -31,7 +31,7 @@ func readDocument(r *report, data []byte) (*document, bool) {
 	var root yaml.Node
 	switch err := decodeNode(dec, &root); {
 	case errors.Is(err, io.EOF):
-		r.add(1, 1, "the file is empty", "begin with apiVersion: gitopsd.dev/v1 and kind: Tenant")
+		r.add(1, 1, "the file is empty", "begin with apiVersion: gitopsd.dev/v1 and kind: "+r.kind)
 		return nil, false
 	case err != nil:
 		syntaxProblem(r, data, err)
@@ -58,7 +58,7 @@ func onlyDocument(r *report, dec *yaml.Decoder, data []byte) bool {
 		syntaxProblem(r, data, err)
 	default:
 		r.add(second.Line, second.Column, "a second document begins here",
-			"a file describes one tenant; put the second one into a file of its own")
+			fmt.Sprintf("a file describes one %s; put the second one into a file of its own", r.noun()))
 	}
 	return false
 }

@@ -31,10 +31,11 @@ func Parse(path string, data []byte) (*Tenant, Problems) {
 // parse is Parse, keeping what later checks need.
 func parse(name string, data []byte) File {
 	f := File{Path: name, Name: stem(name)}
-	r := &report{file: name}
+	format := theFormat()
+	r := format.report(name)
 	doc, ok := readDocument(r, data)
 	if ok {
-		f.domains = check(r, doc, f.Name)
+		f.domains = check(r, format.rules, doc, f.Name)
 		if len(r.found) == 0 {
 			f.Tenant = decode(doc.value)
 		}
@@ -45,10 +46,10 @@ func parse(name string, data []byte) File {
 
 // check applies the schema and the rules to a document that could be read, and
 // returns where its domains stand.
-func check(r *report, doc *document, stem string) []place {
+func check(r *report, rules *rulebook, doc *document, stem string) []place {
 	r.root = doc.root
 	for i, phase := range []func(){
-		func() { checkSchema(r, doc.value) },
+		func() { checkSchema(r, rules, doc.value) },
 		func() { checkRules(r, doc.value, stem) },
 		func() { checkUnclear(r, doc.unclear) },
 	} {
@@ -72,11 +73,15 @@ func stem(name string) string {
 // report collects the problems of one file.
 type report struct {
 	file  string
+	kind  string // what the file describes, as its key kind says
 	root  *yaml.Node
 	phase int // of the checks; an earlier one's problem explains a later one's
 	found []finding
 	keys  map[*yaml.Node]map[string]int // see keysOf
 }
+
+// noun is what the file describes, in a sentence.
+func (r *report) noun() string { return strings.ToLower(r.kind) }
 
 // finding is a problem before it is known whether it will be reported.
 type finding struct {

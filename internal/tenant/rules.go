@@ -78,7 +78,7 @@ func (c rules) duration(most time.Duration, path ...string) {
 	if !ok {
 		return
 	}
-	switch d, ok := parseDuration(text); {
+	switch d, ok := ParseDuration(text); {
 	case !ok: // not a duration, as the schema said already
 	case d > most:
 		c.bad(path, fmt.Sprintf("at most %dd", most/(24*time.Hour)), "is %s", quote(text))
@@ -87,10 +87,10 @@ func (c rules) duration(most time.Duration, path ...string) {
 	}
 }
 
-// parseDuration reads a duration as the schema describes it: what
+// ParseDuration reads a duration as the schema describes it: what
 // time.ParseDuration takes, of the units h, m and s, and days of 24 hours.
 // One that is too long for a time.Duration becomes the longest one.
-func parseDuration(text string) (d time.Duration, ok bool) {
+func ParseDuration(text string) (d time.Duration, ok bool) {
 	if text == "0" {
 		return 0, true
 	}

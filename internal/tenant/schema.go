@@ -20,17 +20,19 @@ type rulebook struct {
 	homes    map[string][]string // key → the paths of the mappings that know it
 }
 
-// theRulebook compiles the schema when the first file is parsed. The schema is
-// part of the program: that it compiles is a matter of the tests.
-var theRulebook = sync.OnceValue(func() *rulebook {
-	const url = "tenant.schema.json"
-	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema.Tenant))
+// theFormat compiles the schema when the first file is parsed.
+var theFormat = sync.OnceValue(func() *Format { return NewFormat("Tenant", schema.Tenant) })
+
+// newRulebook compiles a schema, which is part of the program: that it compiles
+// is a matter of the tests.
+func newRulebook(url string, text []byte) *rulebook {
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
-		panic(fmt.Sprintf("embedded tenant schema: %v", err))
+		panic(fmt.Sprintf("embedded %s: %v", url, err))
 	}
 	c := jsonschema.NewCompiler()
 	if err := c.AddResource(url, parsed); err != nil {
-		panic(fmt.Sprintf("embedded tenant schema: %v", err))
+		panic(fmt.Sprintf("embedded %s: %v", url, err))
 	}
 	b := &rulebook{compiled: c.MustCompile(url), homes: map[string][]string{}}
 	b.doc, _ = parsed.(map[string]any)
@@ -39,7 +41,7 @@ var theRulebook = sync.OnceValue(func() *rulebook {
 		slices.Sort(homes)
 	}
 	return b
-})
+}
 
 // collectHomes notes every key below a schema under the path of its mapping.
 func (b *rulebook) collectHomes(s map[string]any, path string) {

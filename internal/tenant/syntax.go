@@ -34,7 +34,7 @@ const quotes = `"'`
 // signs are the characters that YAML keeps for itself.
 const signs = "@`%"
 
-func syntaxCases() []syntaxCase {
+func syntaxCases(noun string) []syntaxCase {
 	return []syntaxCase{
 		{
 			library: "mapping values are not allowed", message: "a key cannot stand here",
@@ -90,7 +90,7 @@ func syntaxCases() []syntaxCase {
 		},
 		{
 			library: "did not find expected <document start>", message: "text follows the end of the document",
-			hint: "a file describes one tenant",
+			hint: "a file describes one " + noun,
 		},
 		{
 			library: "did not find expected node content", message: "a list or mapping in brackets breaks off here",
@@ -115,7 +115,7 @@ func syntaxProblem(r *report, data []byte, err error) {
 		m = []string{"", "", err.Error()}
 	}
 	c := syntaxCase{message: "this is not YAML: " + m[2]}
-	for _, candidate := range syntaxCases() {
+	for _, candidate := range syntaxCases(r.noun()) {
 		if strings.Contains(m[2], candidate.library) {
 			c = candidate
 			break
