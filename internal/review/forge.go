@@ -64,6 +64,7 @@ type Comment struct {
 	Author  string
 	Body    string
 	Updated time.Time // by the forge's clock
+	Edited  bool      // perhaps by somebody else: whoever may write can
 }
 
 // Labelling is the act of setting a label.

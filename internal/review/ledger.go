@@ -94,22 +94,33 @@ type Report struct {
 	State       sync.CommitState `json:"state"`
 	Description string           `json:"description"`
 
-	Conflicts []string    `json:"conflicts,omitempty"` // paths
-	Policy    []string    `json:"policy,omitempty"`    // what the repository's policy says against all of it
-	Notes     []string    `json:"notes,omitempty"`     // what a reviewer should know
-	Hold      string      `json:"hold,omitempty"`      // why merging it would wait for an approval
-	Approved  string      `json:"approved,omitempty"`  // by whom that is given already
-	Steps     []StepShown `json:"steps,omitempty"`
-	Failure   string      `json:"failure,omitempty"` // why no plan could be made
-	At        time.Time   `json:"at"`
+	Conflicts   []string       `json:"conflicts,omitempty"`   // paths
+	Notes       []string       `json:"notes,omitempty"`       // what a reviewer should know
+	Hold        string         `json:"hold,omitempty"`        // why merging it would wait for an approval
+	Approved    string         `json:"approved,omitempty"`    // by whom that is given already
+	Held        time.Time      `json:"held,omitzero"`         // since then it waits for this very approval, by the forge's clock
+	Fingerprint string         `json:"fingerprint,omitempty"` // of what it is held for
+	Steps       []StepShown    `json:"steps,omitempty"`
+	Failure     *fault.Record  `json:"failure,omitempty"` // why there is no plan, or why all of it is refused
+	Previews    []PreviewShown `json:"previews,omitempty"`
+	Commented   bool           `json:"commented,omitempty"` // the pull request has our comment
+	At          time.Time      `json:"at"`
 }
 
 // StepShown is a plan's step with what it means.
 type StepShown struct {
 	plan.Step
-	Policy       []string           `json:"policy,omitempty"` // what the policy says against it
-	Problems     tenant.Problems    `json:"problems,omitempty"`
-	Migrations   []Migration        `json:"migrations,omitempty"`
+	Problems   tenant.Problems `json:"problems,omitempty"`
+	Migrations []Migration     `json:"migrations,omitempty"`
+}
+
+// PreviewShown is what became of a wish for a preview.
+type PreviewShown struct {
+	Tenant  string    `json:"tenant"`
+	URL     string    `json:"url,omitempty"`
+	Head    string    `json:"head,omitempty"` // that it shows
+	Expires time.Time `json:"expires,omitzero"`
+	Refused string    `json:"refused,omitempty"` // why there is none, or none of the newest head
 }
 
 // Migration is a change of a tenant's database.
