@@ -13,6 +13,7 @@ import (
 type commands struct {
 	Up       upCmd       `cmd:"" help:"Run the whole platform on this machine; Ctrl-C stops it."`
 	Run      runCmd      `cmd:"" help:"Run the daemon for a service manager."`
+	Init     initCmd     `cmd:"" help:"Write a repository of tenants."`
 	Validate validateCmd `cmd:"" help:"Check tenant files, without a daemon."`
 	Plan     planCmd     `cmd:"" help:"Say what the working tree would change."`
 	Get      getCmd      `cmd:"" help:"List tenants, commits, receipts or tombstones."`

@@ -17,29 +17,22 @@ const tenantsDir = "tenants"
 
 // validateCmd checks tenant files without a daemon.
 type validateCmd struct {
-	outputFlag
+	Output string `help:"How to write: table, json, or github for workflow commands that GitHub shows at the lines." short:"o" enum:"table,json,github" default:"table"`
 	Dir    string `arg:"" optional:"" default:"." help:"The repository, or its directory of tenant files." placeholder:"DIR"`
 	Domain string `help:"The platform's domain, whose host names go by the tenants' names." default:"localhost"`
 }
 
 // Run checks every file and says everything that is wrong.
 func (v *validateCmd) Run(t *terminal) error {
-	root, dir, err := v.locate()
-	if err != nil {
+	set, problems, err := v.check()
+	switch {
+	case err != nil && v.Output == "github":
+		return t.annotateError(err)
+	case err != nil:
 		return err
 	}
-	set, err := tenant.Load(os.DirFS(root), dir)
-	if err != nil {
-		return err
-	}
-	problems := check(os.DirFS(root), set, v.Domain)
-	for i := range problems {
-		problems[i].File = filepath.Join(root, problems[i].File)
-	}
-	for i := range set.Ignored {
-		set.Ignored[i] = filepath.Join(root, set.Ignored[i])
-	}
-	if v.json() {
+	switch v.Output {
+	case "json":
 		err = t.printJSON(struct {
 			Files    int             `json:"files"`
 			Ignored  []string        `json:"ignored,omitempty"`
@@ -48,13 +41,43 @@ func (v *validateCmd) Run(t *terminal) error {
 		if err != nil {
 			return err
 		}
-	} else {
+	case "github":
+		t.annotate(set, problems)
+	default:
 		t.verdict(set, problems)
 	}
 	if len(problems) > 0 {
 		return exitError(exitInvalid)
 	}
 	return nil
+}
+
+// check returns what was read and what is wrong with it, naming files as the
+// output is to name them.
+func (v *validateCmd) check() (*tenant.Set, tenant.Problems, error) {
+	root, dir, err := v.locate()
+	if err != nil {
+		return nil, nil, err
+	}
+	set, err := tenant.Load(os.DirFS(root), dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	problems := check(os.DirFS(root), set, v.Domain)
+	name := func(file string) string {
+		file = filepath.Join(root, file)
+		if v.Output == "github" {
+			return inRepository(file)
+		}
+		return file
+	}
+	for i := range problems {
+		problems[i].File = name(problems[i].File)
+	}
+	for i := range set.Ignored {
+		set.Ignored[i] = name(set.Ignored[i])
+	}
+	return set, problems, nil
 }
 
 // locate finds the repository's root, and the tenant files' directory below it.
