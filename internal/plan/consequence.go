@@ -180,6 +180,11 @@ func arrival(t *tenant.Tenant, domain string) []Consequence {
 			Field: "database.enabled", To: "true", Effect: Infrastructure,
 			Text: fmt.Sprintf("A database is made, with a role that may hold %s.", count(t.Database.Connections, "connection")),
 		})
+		if t.Database.Seed != "" {
+			out = append(out, Consequence{
+				Field: "database.seed", To: short(t.Database.Seed), Effect: Note, Text: "It is filled from " + short(t.Database.Seed) + ", once.",
+			})
+		}
 	} else {
 		out = append(out, withoutDatabase(t)...)
 	}

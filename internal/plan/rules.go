@@ -46,6 +46,7 @@ func rules() []rule {
 		{"isolation", []string{"isolation."}, isolation},
 		{"database", []string{"database.enabled"}, database},
 		{"connections", []string{"database.connections"}, connections},
+		{"seed", []string{"database.seed"}, seed},
 		{"cache", []string{"cache.enabled"}, cache},
 		{"protect", []string{"deletion.protect"}, protect},
 		{"grace", []string{"deletion.grace"}, grace},
@@ -282,6 +283,15 @@ func connections(d difference) []Consequence {
 	return []Consequence{{
 		Field: "database.connections", From: strconv.Itoa(from), To: strconv.Itoa(to), Effect: Note, Text: text,
 	}}
+}
+
+func seed(d difference) []Consequence {
+	from, to := d.from.Database.Seed, d.to.Database.Seed
+	text := "A database that is empty is filled from " + short(to) + ", once."
+	if to == "" {
+		text = "An empty database is no longer filled."
+	}
+	return []Consequence{{Field: "database.seed", From: short(from), To: short(to), Effect: Note, Text: text}}
 }
 
 func database(d difference) []Consequence {
