@@ -40,18 +40,19 @@ type Forge interface {
 
 // Pull is a pull request.
 type Pull struct {
-	Number int       `json:"number"`
-	Title  string    `json:"title"`
-	Author string    `json:"author"`
-	URL    string    `json:"url"`  // for people
-	Head   string    `json:"head"` // commit
-	Ref    string    `json:"ref"`  // that leads to Head in the base repository, e.g. refs/pull/7/head
-	Branch string    `json:"branch"`
-	Fork   bool      `json:"fork,omitempty"` // the head is in another repository
-	Draft  bool      `json:"draft,omitempty"`
-	Labels []string  `json:"labels,omitempty"`
-	Pushed time.Time `json:"pushed,omitzero"` // the head's repository was last pushed to, by the forge's clock
-	Seen   time.Time `json:"seen,omitzero"`   // of this answer, by the forge's clock
+	Number  int       `json:"number"`
+	Title   string    `json:"title"`
+	Author  string    `json:"author"`
+	URL     string    `json:"url"`  // for people
+	Head    string    `json:"head"` // commit
+	Ref     string    `json:"ref"`  // that leads to Head in the base repository, e.g. refs/pull/7/head
+	Branch  string    `json:"branch"`
+	Fork    bool      `json:"fork,omitempty"` // the head is in another repository
+	Draft   bool      `json:"draft,omitempty"`
+	Labels  []string  `json:"labels,omitempty"`
+	Pushed  time.Time `json:"pushed,omitzero"`  // the head's repository was last pushed to, by the forge's clock
+	Updated time.Time `json:"updated,omitzero"` // anything about it, by the forge's clock
+	Seen    time.Time `json:"seen,omitzero"`    // of this answer, by the forge's clock
 
 	Closed bool   `json:"closed,omitempty"`
 	Merged string `json:"merged,omitempty"` // the commit that merged it, "" if it is not merged

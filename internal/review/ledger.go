@@ -47,6 +47,8 @@ type Ledger interface {
 
 	// Cursor returns up to when comments were worked off, the zero time at first.
 	Cursor(ctx context.Context) (time.Time, error)
+	// Commanded reports whether a comment was worked off.
+	Commanded(ctx context.Context, comment int64) (bool, error)
 	// PutCommand notes that a comment was worked off, moves the cursor to its
 	// time, and puts the notices that answer it; false if the comment was worked
 	// off before, and then nothing is done.
@@ -73,6 +75,8 @@ type Ledger interface {
 	// Unannounced returns runs that started or ended since they were last
 	// announced, oldest first.
 	Unannounced(ctx context.Context, limit int) ([]Announcement, error)
+	// Prune forgets what was delivered before a time, and is of no use any more.
+	Prune(ctx context.Context, before time.Time) error
 	// Announced notes that a run was announced with the status it had, and puts
 	// the notices that do.
 	Announced(ctx context.Context, run string, status pipeline.Status, notices []Notice) error
@@ -110,8 +114,9 @@ type Report struct {
 // StepShown is a plan's step with what it means.
 type StepShown struct {
 	plan.Step
-	Problems   tenant.Problems `json:"problems,omitempty"`
-	Migrations []Migration     `json:"migrations,omitempty"`
+	Problems     tenant.Problems    `json:"problems,omitempty"`
+	Consequences []plan.Consequence `json:"consequences,omitempty"`
+	Migrations   []Migration        `json:"migrations,omitempty"`
 }
 
 // PreviewShown is what became of a wish for a preview.

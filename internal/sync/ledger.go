@@ -27,6 +27,11 @@ type Ledger interface {
 	// Approved reports whether the commit was approved.
 	Approved(ctx context.Context, commit string) (bool, error)
 
+	// ApprovalOf returns who approved, in a pull request, the plan that the
+	// fingerprint names; "" if nobody did, too long ago, or if the approval let
+	// another commit through.
+	ApprovalOf(ctx context.Context, fingerprint string) (who string, err error)
+
 	// Accept records, in one transaction, that a commit is now what is desired:
 	// its items, the runs they queue, the runs and the held or passed commits
 	// they supersede, the tenants' accepted state, and the new head.
@@ -53,6 +58,8 @@ type Ledger interface {
 	Outbox(ctx context.Context, now time.Time, limit int) ([]CommitStatus, error)
 	Delivered(ctx context.Context, id int64) error
 	Postpone(ctx context.Context, id int64, until time.Time, why string) error
+	// GiveUp notes that a status will never be delivered: it counts as over.
+	GiveUp(ctx context.Context, id int64, why string) error
 }
 
 // Commit is a commit as the ledger keeps it.
@@ -145,6 +152,8 @@ type CommitStatus struct {
 	At          time.Time   `json:"at"`
 	Delivered   time.Time   `json:"delivered,omitzero"`
 	Tries       int         `json:"tries,omitempty"`
+	GivenUp     bool        `json:"givenUp,omitempty"` // it will never be delivered
+	Error       string      `json:"error,omitempty"`   // of the last try to deliver it
 }
 
 // MaxDescription is the longest description GitHub takes, in characters.

@@ -237,7 +237,7 @@ func (p Planner) desired(ctx context.Context, commit string, f tenant.File) (pla
 	if len(f.Problems) > 0 {
 		return plan.Desired{Problems: f.Problems}, nil
 	}
-	sources, digest, err := p.Apps.Sources(ctx, commit, f.Tenant)
+	d, err := p.Desire(ctx, commit, f.Tenant)
 	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.NotFound) {
 		problem := tenant.Problem{File: f.Path, Message: "spec.app: " + err.Error()}
 		var e *fault.Error
@@ -249,9 +249,18 @@ func (p Planner) desired(ctx context.Context, commit string, f tenant.File) (pla
 	if err != nil {
 		return plan.Desired{}, fmt.Errorf("find the source of %s: %w", f.Name, err)
 	}
+	return d, nil
+}
+
+// Desire says what a tenant amounts to, built from a commit. Errors are those of
+// Apps.Sources.
+func (p Planner) Desire(ctx context.Context, commit string, t *tenant.Tenant) (plan.Desired, error) {
+	sources, digest, err := p.Apps.Sources(ctx, commit, t)
+	if err != nil {
+		return plan.Desired{}, err
+	}
 	return plan.Desired{
-		Tenant: f.Tenant, Sources: sources,
-		Infra: tenant.InfraDigest(f.Tenant), App: tenant.AppDigest(f.Tenant, digest),
+		Tenant: t, Sources: sources, Infra: tenant.InfraDigest(t), App: tenant.AppDigest(t, digest),
 	}, nil
 }
 

@@ -38,22 +38,22 @@ func Describe(p Progress) (CommitState, string) {
 	case p.SupersededBy != "":
 		return StateSuccess, "Superseded by " + short(p.SupersededBy)
 	case p.Hold != nil:
-		return StatePending, shorten("Held: " + p.Hold.Message)
+		return StatePending, Shorten("Held: " + p.Hold.Message)
 	case len(p.Items) == 0:
 		return StateSuccess, "No tenant is touched"
 	}
 	t := tally(p.Items)
 	switch {
 	case t.open > 0:
-		return StatePending, shorten(t.counted("in progress"))
+		return StatePending, Shorten(t.counted("in progress"))
 	case len(t.failed) > 0:
 		f := t.failed[0]
 		text := fmt.Sprintf("%d of %d failed: %s: %s", len(t.failed), len(p.Items), f.Tenant, firstLine(reason(f)))
-		return StateFailure, shorten(text)
+		return StateFailure, Shorten(text)
 	case t.superseded == len(p.Items):
 		return StateSuccess, "Superseded by newer commits"
 	}
-	return StateSuccess, shorten(t.counted("done"))
+	return StateSuccess, Shorten(t.counted("done"))
 }
 
 func reason(i ItemProgress) string {
@@ -108,8 +108,8 @@ func (t counts) counted(state string) string {
 	return strings.Join(parts, ", ") + ": " + state
 }
 
-// shorten cuts a description to what a forge takes.
-func shorten(s string) string {
+// Shorten cuts a description to what a forge takes.
+func Shorten(s string) string {
 	if utf8.RuneCountInString(s) <= MaxDescription {
 		return s
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/plan"
+	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
 // objection returns why a head is held before anything of it is looked at: its
@@ -32,7 +33,11 @@ func (l *Loop) objection(ctx context.Context, from, head string) (*Hold, error) 
 	if !authority.Settings().Signed {
 		return nil, nil //nolint:nilnil // nothing against it
 	}
-	return l.distrust(ctx, authority, from, head)
+	h, err := l.distrust(ctx, authority, from, head)
+	if h != nil {
+		h.Message = approval(head, h.Message)
+	}
+	return h, err
 }
 
 // distrust returns the hold of the first commit, from the newest, that is not
@@ -48,17 +53,42 @@ func (l *Loop) distrust(ctx context.Context, authority Policy, from, head string
 	}
 	for _, c := range commits {
 		if l.Signatures == nil {
-			return &Hold{Reason: HoldUnsigned, Message: approval(head, "signatures cannot be read here")}, nil
+			return &Hold{Reason: HoldUnsigned, Message: "signatures cannot be read here"}, nil
 		}
 		signed, err := l.Signatures.Signed(ctx, c.SHA)
 		if err != nil {
 			return nil, fmt.Errorf("read the signature of %s: %w", short(c.SHA), err)
 		}
 		if err := authority.Trust(signed); err != nil {
-			return &Hold{Reason: HoldUnsigned, Message: approval(head, fmt.Sprintf("commit %s: %s", short(c.SHA), firstLine(err.Error())))}, nil
+			return &Hold{Reason: HoldUnsigned, Message: fmt.Sprintf("commit %s: %s", short(c.SHA), firstLine(err.Error()))}, nil
 		}
 	}
 	return nil, nil //nolint:nilnil // nothing against it
+}
+
+// Distrust says which commit after from up to to is not signed as the policy of
+// the commit authority demands; "" if there is none, or no such demand.
+func (l *Loop) Distrust(ctx context.Context, authority, from, to string) (string, error) {
+	policy, err := l.Planner.policy(ctx, authority)
+	if err != nil || !policy.Settings().Signed {
+		return "", err
+	}
+	h, err := l.distrust(ctx, policy, from, to)
+	if err != nil || h == nil {
+		return "", err
+	}
+	return h.Message, nil
+}
+
+// Settings returns what a commit's policy says that is data; fault.Invalid if it
+// has problems.
+func (l *Loop) Settings(ctx context.Context, commit string) (Settings, error) {
+	return l.Planner.Settings(ctx, commit)
+}
+
+// Desire says what a tenant amounts to, built from a commit: as Planner.Desire.
+func (l *Loop) Desire(ctx context.Context, commit string, t *tenant.Tenant) (plan.Desired, error) {
+	return l.Planner.Desire(ctx, commit, t)
 }
 
 // problem is the first of the problems that an error is about, else its text.

@@ -115,6 +115,9 @@ type Isolation struct {
 type Database struct {
 	Enabled     bool `json:"enabled"`
 	Connections int  `json:"connections"` // its role's connection limit
+	// Seed is a SQL file of the repository that fills the empty database once.
+	// No tenant file has it: previews do.
+	Seed string `json:"seed,omitempty"`
 }
 
 // Cache is the tenant's Redis user and key prefix.
