@@ -75,9 +75,13 @@ type item struct {
 // tables as they were before it, so no part touches a row of another's.
 const acceptItems = `
 WITH i AS MATERIALIZED (
-	SELECT * FROM jsonb_to_recordset($2::jsonb) AS i (
+	SELECT i.tenant, CASE WHEN p.name IS NULL THEN i.operation END AS operation, i.reason,
+		CASE WHEN p.name IS NULL THEN i.failure ELSE coalesce(i.failure, $3::jsonb) END AS failure, i.problems,
+		CASE WHEN p.name IS NULL THEN i.run END AS run, i.spec, i.infra, i.app, i.sources, i.suspend
+	FROM jsonb_to_recordset($2::jsonb) AS i (
 		tenant text, operation text, reason text, failure jsonb, problems jsonb, run text,
 		spec jsonb, infra text, app text, sources text[], suspend boolean)
+	LEFT JOIN gitopsd.tenants p ON p.name = i.tenant AND p.pull IS NOT NULL -- a preview has the name
 ), stale AS ( -- of an earlier acceptance of the same commit
 	DELETE FROM gitopsd.items WHERE commit = $1 AND tenant NOT IN (SELECT tenant FROM i)
 ), item AS (
@@ -113,13 +117,19 @@ WHERE i.run IS NOT NULL AND i.failure IS NULL
 ON CONFLICT (id) DO NOTHING`
 
 // Accept records, in one transaction, that a commit is now what is desired. The
-// error is fault.Conflict if the ledger's head is not the acceptance's Previous.
+// error is fault.Conflict if the ledger's head is not the acceptance's Previous,
+// fault.Transient if its Approval is not good any more: plan it anew.
 func (l *Ledger) Accept(ctx context.Context, a sync.Acceptance) error {
 	items := make([]item, len(a.Items))
 	for i, it := range a.Items {
 		items[i] = item{Item: it, Suspend: it.Spec != nil && it.Spec.Suspend}
 	}
 	doc, err := encode(items)
+	if err != nil {
+		return fault.Errorf(fault.Invalid, "accept %s: %w", a.Commit.SHA, err)
+	}
+	taken, err := encode(fault.RecordOf(fault.Errorf(fault.Conflict, "a preview has this name").
+		WithHint("use a name that does not end in -pr- and a number")))
 	if err != nil {
 		return fault.Errorf(fault.Invalid, "accept %s: %w", a.Commit.SHA, err)
 	}
@@ -133,7 +143,10 @@ func (l *Ledger) Accept(ctx context.Context, a sync.Acceptance) error {
 			ON CONFLICT (sha) DO UPDATE SET seq = nextval('gitopsd.commit_seq'), accepted = true,
 				hold_reason = NULL, hold_message = NULL, superseded_by = NULL`,
 			sha, clean(a.Commit.Subject), clean(a.Commit.Author), a.Commit.When)
-		b.Queue(acceptItems, sha, doc)
+		if a.Approval != "" {
+			b.Queue(`SELECT gitopsd.use_approval($1, $2, $3)`, clean(a.Approval), sha, sync.ApprovalAge)
+		}
+		b.Queue(acceptItems, sha, doc, taken)
 		changed(b)
 	})
 }

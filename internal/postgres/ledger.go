@@ -23,6 +23,9 @@ import (
 const (
 	codeLeaseLost = "GD001"
 	codeHeadMoved = "GD002"
+	// The approval that lets a commit through was used, or is too old. It is
+	// Transient: the same acceptance fails again, and a new plan says why.
+	codeNotApproved = "GD003"
 )
 
 // Ledger is the ledger. It is safe for concurrent use.

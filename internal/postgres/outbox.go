@@ -10,12 +10,12 @@ import (
 	"github.com/gitopsd/gitopsd/internal/sync"
 )
 
-const statusColumns = `s.id, s.commit, s.state, s.description, s.at, s.delivered, s.tries`
+const statusColumns = `s.id, s.commit, s.state, s.description, s.at, s.delivered, s.tries, s.given_up, s.error`
 
 func scanStatus(row pgx.CollectableRow) (sync.CommitStatus, error) {
 	var s sync.CommitStatus
 	var delivered *time.Time
-	err := row.Scan(&s.ID, &s.Commit, &s.State, &s.Description, &s.At, &delivered, &s.Tries)
+	err := row.Scan(&s.ID, &s.Commit, &s.State, &s.Description, &s.At, &delivered, &s.Tries, &s.GivenUp, &s.Error)
 	s.Delivered = orZero(delivered)
 	return s, err
 }
@@ -52,12 +52,13 @@ func (l *Ledger) PutStatus(ctx context.Context, s sync.CommitStatus) error {
 }
 
 // Outbox returns statuses due for delivery, each commit's in order: while one
-// waits, those after it of the same commit wait, too.
+// waits, those after it of the same commit wait, too. One that was given up
+// keeps none waiting.
 func (l *Ledger) Outbox(ctx context.Context, now time.Time, limit int) ([]sync.CommitStatus, error) {
 	rows, err := l.pool.Query(ctx, `SELECT `+statusColumns+` FROM gitopsd.statuses s
-		WHERE s.delivered IS NULL AND (s.due IS NULL OR s.due <= $1)
+		WHERE s.delivered IS NULL AND NOT s.given_up AND (s.due IS NULL OR s.due <= $1)
 		AND NOT EXISTS (SELECT FROM gitopsd.statuses w
-			WHERE w.commit = s.commit AND w.id < s.id AND w.delivered IS NULL AND w.due > $1)
+			WHERE w.commit = s.commit AND w.id < s.id AND w.delivered IS NULL AND NOT w.given_up AND w.due > $1)
 		ORDER BY s.id LIMIT $2`, now, limit)
 	if err != nil {
 		return nil, failure("read outbox", err)
@@ -70,7 +71,7 @@ func (l *Ledger) Outbox(ctx context.Context, now time.Time, limit int) ([]sync.C
 func (l *Ledger) Delivered(ctx context.Context, id int64) error {
 	return l.write(ctx, "note delivery", func(b *pgx.Batch) {
 		b.Queue(`UPDATE gitopsd.statuses SET delivered = now(), tries = tries + 1, error = ''
-			WHERE id = $1 AND delivered IS NULL`, id)
+			WHERE id = $1 AND delivered IS NULL AND NOT given_up`, id)
 		changed(b)
 	})
 }
@@ -79,6 +80,16 @@ func (l *Ledger) Delivered(ctx context.Context, id int64) error {
 func (l *Ledger) Postpone(ctx context.Context, id int64, until time.Time, why string) error {
 	return l.write(ctx, "postpone delivery", func(b *pgx.Batch) {
 		b.Queue(`UPDATE gitopsd.statuses SET due = $2, tries = tries + 1, error = $3
-			WHERE id = $1 AND delivered IS NULL`, id, until, clean(why))
+			WHERE id = $1 AND delivered IS NULL AND NOT given_up`, id, until, clean(why))
+	})
+}
+
+// GiveUp notes that a status will never reach the forge, and why: it counts as
+// over, and those after it of its commit go on.
+func (l *Ledger) GiveUp(ctx context.Context, id int64, why string) error {
+	return l.write(ctx, "give delivery up", func(b *pgx.Batch) {
+		b.Queue(`UPDATE gitopsd.statuses SET given_up = true, tries = tries + 1, error = $2
+			WHERE id = $1 AND delivered IS NULL AND NOT given_up`, id, clean(why))
+		changed(b)
 	})
 }

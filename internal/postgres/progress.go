@@ -72,7 +72,7 @@ func (l *Ledger) progress(ctx context.Context, what, where string, args ...any) 
 	b := &pgx.Batch{}
 	b.Queue(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`)
 	b.Queue(`SELECT c.sha, c.subject, c.author, c.at, c.hold_reason, c.hold_message, coalesce(c.superseded_by, ''),
-			s.id, s.state, s.description, s.at, s.delivered, s.tries
+			s.id, s.state, s.description, s.at, s.delivered, s.tries, s.given_up, s.error
 		FROM gitopsd.commits c LEFT JOIN LATERAL (
 			SELECT * FROM gitopsd.statuses s WHERE s.commit = c.sha ORDER BY s.id DESC LIMIT 1) s ON true
 		`+where+` ORDER BY c.seq`, args...).Query(func(rows pgx.Rows) error {
@@ -114,12 +114,13 @@ func (l *Ledger) progress(ctx context.Context, what, where string, args ...any) 
 
 func scanProgress(rows pgx.CollectableRow) (sync.Progress, error) {
 	var p sync.Progress
-	var reason, message, state, description *string
+	var reason, message, state, description, notDelivered *string
 	var id *int64
 	var tries *int
 	var put, delivered *time.Time
+	var givenUp *bool
 	err := rows.Scan(&p.Commit.SHA, &p.Commit.Subject, &p.Commit.Author, &p.Commit.When, &reason, &message, &p.SupersededBy,
-		&id, &state, &description, &put, &delivered, &tries)
+		&id, &state, &description, &put, &delivered, &tries, &givenUp, &notDelivered)
 	if err != nil {
 		return p, err
 	}
@@ -129,7 +130,7 @@ func scanProgress(rows pgx.CollectableRow) (sync.Progress, error) {
 	if id != nil {
 		p.Status = &sync.CommitStatus{
 			ID: *id, Commit: p.Commit.SHA, State: sync.CommitState(*state), Description: *description,
-			At: *put, Delivered: orZero(delivered), Tries: *tries,
+			At: *put, Delivered: orZero(delivered), Tries: *tries, GivenUp: *givenUp, Error: *notDelivered,
 		}
 	}
 	return p, nil
@@ -149,7 +150,7 @@ type CommitSummary struct {
 // Commits returns the last commits the ledger took note of, newest first.
 func (l *Ledger) Commits(ctx context.Context, limit int) ([]CommitSummary, error) {
 	rows, err := l.pool.Query(ctx, `SELECT c.sha, c.subject, c.author, c.at, c.hold_reason, c.hold_message, coalesce(c.superseded_by, ''),
-			s.id, s.state, s.description, s.at, s.delivered, s.tries, c.accepted, coalesce(c.approved_by, ''), i.counts
+			s.id, s.state, s.description, s.at, s.delivered, s.tries, s.given_up, s.error, c.accepted, coalesce(c.approved_by, ''), i.counts
 		FROM (SELECT * FROM gitopsd.commits ORDER BY seq DESC LIMIT $1) c LEFT JOIN LATERAL (
 			SELECT * FROM gitopsd.statuses s WHERE s.commit = c.sha ORDER BY s.id DESC LIMIT 1) s ON true
 		LEFT JOIN LATERAL (SELECT jsonb_object_agg(status, n) AS counts FROM (

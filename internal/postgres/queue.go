@@ -13,13 +13,13 @@ import (
 )
 
 // runColumns are what scanRun reads, of a table named r.
-const runColumns = `r.id, r.tenant, r.commit, r.operation, r.spec, r.infra, r.app, r.status, r.state,
+const runColumns = `r.id, r.tenant, r.commit, r.operation, r.spec, r.argument, r.infra, r.app, r.status, r.state,
 	r.failure, r.release, r.queued, r.started, r.finished`
 
 func scanRun(row pgx.CollectableRow) (pipeline.Run, error) {
 	var r pipeline.Run
 	var started, finished *time.Time
-	err := row.Scan(&r.ID, &r.Tenant, &r.Commit, &r.Operation, &r.Spec, &r.Infra, &r.App, &r.Status, &r.State,
+	err := row.Scan(&r.ID, &r.Tenant, &r.Commit, &r.Operation, &r.Spec, &r.Argument, &r.Infra, &r.App, &r.Status, &r.State,
 		&r.Failure, &r.Release, &r.Queued, &started, &finished)
 	r.Started, r.Finished = orZero(started), orZero(finished)
 	return r, err
@@ -50,7 +50,7 @@ WITH next AS (
 	WHERE t.name = r.tenant AND r.operation <> 'deploy'
 )
 UPDATE gitopsd.runs r SET status = 'running', started = clock_timestamp()
-FROM next WHERE r.id = next.id RETURNING r.seq, ` + runColumns
+FROM next WHERE r.id = next.id RETURNING ` + runColumns + `, r.seq`
 
 // Claim marks up to n queued runs as running, oldest first, each of a tenant
 // that has no other running, and returns them.
@@ -64,13 +64,10 @@ func (l *Ledger) Claim(ctx context.Context, n int) ([]pipeline.Run, error) {
 		b.Queue(claim, max(n, 0)).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				var c claimed
-				var started, finished *time.Time
-				r := &c.run
-				if err := rows.Scan(&c.seq, &r.ID, &r.Tenant, &r.Commit, &r.Operation, &r.Spec, &r.Infra, &r.App,
-					&r.Status, &r.State, &r.Failure, &r.Release, &r.Queued, &started, &finished); err != nil {
+				var err error
+				if c.run, err = scanRun(appended{rows, []any{&c.seq}}); err != nil {
 					return err
 				}
-				r.Started, r.Finished = orZero(started), orZero(finished)
 				all = append(all, c)
 			}
 			return rows.Err()
@@ -124,14 +121,14 @@ func (l *Ledger) Enqueue(ctx context.Context, r pipeline.Run) error {
 	return l.write(ctx, "queue run "+r.ID, func(b *pgx.Batch) {
 		// Waits for an acceptance that is under way, so that the next statement sees it.
 		b.Queue(`SELECT FROM gitopsd.repository FOR SHARE`)
-		b.Queue(`INSERT INTO gitopsd.runs (id, tenant, commit, operation, spec, infra, app)
-			SELECT $1, $2, $3, $4, $5::jsonb, $6, $7
+		b.Queue(`INSERT INTO gitopsd.runs (id, tenant, commit, operation, argument, spec, infra, app, pull)
+			SELECT $1, $2, $3, $4, $8, $5::jsonb, $6, $7, pull
 			FROM gitopsd.tenants WHERE name = $2 AND CASE $4
 				WHEN 'purge' THEN deleted AND purge_after IS NOT NULL
 				WHEN 'deprovision' THEN deleted
 				ELSE NOT deleted AND infra = $6 AND app = $7 END
 			ON CONFLICT (id) DO NOTHING`,
-			r.ID, r.Tenant, r.Commit, string(r.Operation), spec, r.Infra, r.App)
+			r.ID, r.Tenant, r.Commit, string(r.Operation), spec, r.Infra, r.App, clean(r.Argument))
 		changed(b)
 	})
 }

@@ -26,11 +26,8 @@ func (l *Ledger) Run(ctx context.Context, id string) (pipeline.Run, error) {
 // Serving returns the release last recorded as real for the tenant, "" if there
 // is none, and the commit that was accepted with it.
 func (l *Ledger) Serving(ctx context.Context, tenant string) (digest, commit string, err error) {
-	known, err := l.Applied(ctx, []string{tenant})
-	if err != nil {
-		return "", "", err
-	}
-	return known[tenant].Release, known[tenant].Commit, nil
+	known, err := l.applied(ctx, `WHERE t.name = $1`, tenant)
+	return known[tenant].Release, known[tenant].Commit, err
 }
 
 // Enter notes which state a run is in and appends the event. The error is

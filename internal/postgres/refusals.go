@@ -22,7 +22,8 @@ func (l *Ledger) Refusals(ctx context.Context, names []string) (map[string]Refus
 	rows, err := l.pool.Query(ctx, `SELECT DISTINCT ON (i.tenant) i.tenant, i.reason, i.failure, i.problems,
 			c.sha, c.subject, c.author, c.at
 		FROM gitopsd.items i JOIN gitopsd.commits c ON c.sha = i.commit
-		LEFT JOIN gitopsd.tenants t ON t.name = i.tenant LEFT JOIN gitopsd.commits a ON a.sha = t.commit
+		LEFT JOIN gitopsd.tenants t ON t.name = i.tenant AND t.pull IS NULL
+		LEFT JOIN gitopsd.commits a ON a.sha = t.commit
 		WHERE i.failure IS NOT NULL AND i.run IS NULL AND c.accepted AND ($1::text[] IS NULL OR i.tenant = ANY($1))
 		AND NOT coalesce(t.deleted, false) AND (a.seq IS NULL OR c.seq > a.seq)
 		ORDER BY i.tenant, c.seq DESC`, names)

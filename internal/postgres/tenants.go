@@ -24,12 +24,12 @@ func appliedTargets(name *string, a *plan.Applied, purge **time.Time) []any {
 }
 
 // Applied returns what is recorded of the named tenants, or of all if names is
-// nil. Unknown names are absent.
+// nil. Unknown names are absent, and so are previews', which no commit knows.
 func (l *Ledger) Applied(ctx context.Context, names []string) (map[string]plan.Applied, error) {
 	if names == nil {
-		return l.applied(ctx, ``)
+		return l.applied(ctx, `WHERE t.pull IS NULL`)
 	}
-	return l.applied(ctx, `WHERE t.name = ANY($1)`, names)
+	return l.applied(ctx, `WHERE t.name = ANY($1) AND t.pull IS NULL`, names)
 }
 
 func (l *Ledger) applied(ctx context.Context, where string, args ...any) (map[string]plan.Applied, error) {
@@ -53,10 +53,10 @@ func (l *Ledger) applied(ctx context.Context, where string, args ...any) (map[st
 	return all, failure("read applied tenants", rows.Err())
 }
 
-// Live counts the tenants that are not deleted.
+// Live counts the tenants that are not deleted, without previews.
 func (l *Ledger) Live(ctx context.Context) (int, error) {
 	var n int
-	err := l.pool.QueryRow(ctx, `SELECT count(*) FROM gitopsd.tenants WHERE NOT deleted`).Scan(&n)
+	err := l.pool.QueryRow(ctx, `SELECT count(*) FROM gitopsd.tenants WHERE NOT deleted AND pull IS NULL`).Scan(&n)
 	return n, failure("count tenants", err)
 }
 
@@ -83,6 +83,7 @@ type TenantRecord struct {
 	Accepted    time.Time `json:"accepted"`             // its file changed last
 	Provisioned time.Time `json:"provisioned,omitzero"` // its infrastructure was last made real
 	Deployed    time.Time `json:"deployed,omitzero"`    // its app was
+	Pull        int       `json:"pull,omitempty"`       // of a preview
 	plan.Applied
 	Run *pipeline.Run `json:"run,omitempty"` // that is running, else queued, else ended last; without its spec
 }
@@ -104,7 +105,7 @@ func (l *Ledger) Tenants(ctx context.Context, f Filter) ([]TenantRecord, error) 
 		}
 		labels = &doc
 	}
-	rows, err := l.pool.Query(ctx, `SELECT `+appliedColumns+`, t.accepted, t.provisioned, t.deployed,
+	rows, err := l.pool.Query(ctx, `SELECT `+appliedColumns+`, t.accepted, t.provisioned, t.deployed, coalesce(t.pull, 0),
 			r.id, r.commit, r.operation, r.status, r.state, r.failure, r.release, r.queued, r.started, r.finished
 		FROM gitopsd.tenants t LEFT JOIN LATERAL (
 			(SELECT 0 AS rank, * FROM gitopsd.runs a WHERE a.tenant = t.name AND a.status = 'running')
@@ -150,7 +151,7 @@ func scanTenant(rows pgx.Rows) (TenantRecord, error) {
 	var purge, provisioned, deployed, queued, started, finished *time.Time
 	var id, commit, operation, status, state, release *string
 	var run pipeline.Run
-	err := rows.Scan(append(appliedTargets(&t.Name, &t.Applied, &purge), &t.Accepted, &provisioned, &deployed,
+	err := rows.Scan(append(appliedTargets(&t.Name, &t.Applied, &purge), &t.Accepted, &provisioned, &deployed, &t.Pull,
 		&id, &commit, &operation, &status, &state, &run.Failure, &release, &queued, &started, &finished)...)
 	if err != nil {
 		return t, err
