@@ -40,7 +40,7 @@ var adapters = []string{
 	"internal/agent", "internal/build", "internal/console", "internal/edge", "internal/git", "internal/github",
 	"internal/pipeline/asl", "internal/pipeline/dbosrun", "internal/pipeline/sfnrun",
 	"internal/platform/aws", "internal/platform/local", "internal/platform/platformtest",
-	"internal/postgres", "internal/telemetry",
+	"internal/policy", "internal/postgres", "internal/telemetry",
 	"infra",
 }
 
