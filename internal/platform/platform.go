@@ -56,9 +56,26 @@ type Platform interface {
 	// reports that this release failed; ctx bounds the wait.
 	AwaitRelease(ctx context.Context, tenant string, p release.Pointer) error
 
-	// Snapshot saves the tenant's data (database, keys, current release's name)
-	// and returns where. Without data, "".
+	// Snapshot saves the tenant's data (database, keys), its current release and
+	// the assets served, and returns where. Without data, "". Once the data are
+	// being destroyed it returns the last one that was taken. Only the newest few
+	// are kept, where one that was verified counts as new.
 	Snapshot(ctx context.Context, tenant string) (string, error)
+	// Snapshots returns a tenant's snapshots, newest first, those of a tenant
+	// that is gone as well: nothing but RemoveSnapshots takes all of them away.
+	Snapshots(ctx context.Context, tenant string) ([]Snapshot, error)
+	// VerifySnapshot reports whether a snapshot can be restored: fault.NotFound if
+	// the tenant has none of the name, fault.Invalid if its files are not those
+	// that were saved.
+	VerifySnapshot(ctx context.Context, tenant, name string) error
+	// RestoreSnapshot puts the data of a verified snapshot in the place of the
+	// tenant's, which exists and should be drained; of what the snapshot has no
+	// database, the tenant's stays. Its release is put back on the volume, without
+	// becoming current. One that fails or is killed leaves the data as they were,
+	// from the next RestoreSnapshot, EnsureDatabase or Snapshot on.
+	RestoreSnapshot(ctx context.Context, tenant, name string) error
+	// RemoveSnapshots removes all of a tenant's snapshots.
+	RemoveSnapshots(ctx context.Context, tenant string) error
 	// RemoveRoute takes the tenant out of traffic and DNS.
 	RemoveRoute(ctx context.Context, tenant string) error
 	// Drain stops the tenant's instances once nothing is in flight; data stays.
@@ -118,6 +135,16 @@ func (r Resource) String() string {
 		state = "present"
 	}
 	return fmt.Sprintf("%s %s: %s", r.Kind, r.Name, state)
+}
+
+// Snapshot is what was saved of a tenant at a time.
+type Snapshot struct {
+	Name     string    `json:"name"` // unique among the tenant's, and sorts by time
+	At       time.Time `json:"at"`
+	Bytes    int64     `json:"bytes"`
+	Keys     int       `json:"keys"`
+	Database bool      `json:"database"`
+	Release  string    `json:"release,omitempty"` // digest of the one that was current
 }
 
 // Instance is one agent and what it says of itself.

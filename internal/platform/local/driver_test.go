@@ -140,6 +140,9 @@ func TestPlatform(t *testing.T) {
 		{"nothing of the control plane", withoutControl},
 		{"a second driver", second},
 		{"snapshots", snapshots},
+		{"a snapshot's manifest", snapshotManifest},
+		{"a snapshot in use", pinned},
+		{"a hostile dump", hostileDump},
 		{"new programs", newPrograms},
 		{"stopped and started", stoppedAndStarted},
 		{"what it takes", footprint},
@@ -343,18 +346,6 @@ func snapshots(t *testing.T, w *world) {
 			t.Fatalf("%q, %v", path, err)
 		}
 		last = path
-	}
-	var manifest struct {
-		Keys    int
-		Release *release.Pointer
-		Files   []release.File
-	}
-	b, err := os.ReadFile(filepath.Join(last, "manifest.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &manifest); err != nil || manifest.Keys != 1 || manifest.Release == nil || len(manifest.Files) != 2 {
-		t.Errorf("manifest: %s, %v", b, err)
 	}
 	kept, err := os.ReadDir(filepath.Dir(last))
 	if err != nil || len(kept) != 5 {

@@ -58,8 +58,8 @@ func (d *Driver) EnsureInfrastructure(ctx context.Context, c platform.Config) er
 	}
 	defer unlock()
 	st, err := d.adopt(c)
-	if err == nil && st.Phase != running {
-		st.Phase = running
+	if err == nil && (st.Phase != running || st.Leaving) {
+		st.Phase, st.Leaving = running, false
 		err = d.save(st)
 	}
 	if err == nil {
@@ -334,8 +334,8 @@ func (d *Driver) destroy(ctx context.Context, tenant string) error {
 	if err != nil {
 		return err
 	}
-	if st != nil && st.Static != "" { // the assets go
-		st.Static = ""
+	if st != nil && (st.Static != "" || !st.Leaving) { // the assets go
+		st.Static, st.Leaving = "", true
 		if err := d.save(st); err != nil {
 			return err
 		}

@@ -33,6 +33,18 @@ func (d *Driver) Inventory(ctx context.Context, tenant string) ([]platform.Resou
 	}
 	add("database", postgresd.Role(tenant), database)
 	add("role", postgresd.Role(tenant), role)
+	left, err := d.postgres.Leftover(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	if left.Fresh || left.Former {
+		add("database", "restore of "+postgresd.Role(tenant), true)
+	}
+	if begun, _, err := d.redis.Restoring(ctx, tenant); err != nil {
+		return nil, err
+	} else if begun {
+		add("cache-keys", "restore of "+redisd.Prefix(tenant)+"*", true)
+	}
 	for _, look := range []struct {
 		kind, name string
 		present    func(context.Context, string) (bool, error)

@@ -26,7 +26,8 @@ import (
 )
 
 // drive is a control plane of its own, to be killed or run as another user: it
-// makes a tenant and unmakes it, so many times, and with -shutdown stops all.
+// makes a tenant and unmakes it, so many times, and with -shutdown stops all. With
+// -restore it restores a snapshot, over and over.
 func drive(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("drive", flag.ContinueOnError)
 	c := local.Config{Domain: "localhost", Logger: slog.New(slog.DiscardHandler), Progress: func(string) {}}
@@ -34,6 +35,7 @@ func drive(ctx context.Context, args []string) (err error) {
 	flags.StringVar(&c.EdgeAddr, "edge", "", "")
 	flags.StringVar(&c.Self, "self", "", "")
 	flags.StringVar(&c.Agent, "agent", "", "")
+	restore := flags.String("restore", "", "")
 	app, times, shutdown := flags.String("app", "", ""), flags.Int("times", 1, ""), flags.Bool("shutdown", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -43,6 +45,9 @@ func drive(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	fmt.Println("open")
+	if *restore != "" {
+		return restoreOften(ctx, d, *restore)
+	}
 	if *shutdown {
 		defer func() { err = errors.Join(err, d.Shutdown(ctx, func(string) {})) }()
 	}

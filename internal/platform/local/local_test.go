@@ -208,6 +208,16 @@ func TestConformance(t *testing.T) {
 				"EnsureDatabase": p.foreignDatabase, "DropDatabase": p.foreignRole,
 				"EnsureCacheUser": p.foreignUser, "DropCacheUser": p.foreignUser,
 			},
+			Damage: map[string]func(*testing.T, string, string) func(){
+				"a changed byte in the dump":   p.flip("database.dump"),
+				"a changed byte in the keys":   p.flip("cache.jsonl"),
+				"a changed byte in the app":    p.flip("release/app"),
+				"a changed byte in an asset":   p.flip("static/assets/index.txt"),
+				"a file that is not there":     p.hide("cache.jsonl"),
+				"no manifest":                  p.hide("manifest.json"),
+				"a file that nobody listed":    p.intrude,
+				"a link in the place of files": p.link("database.dump"),
+			},
 		}
 	})
 }

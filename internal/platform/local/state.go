@@ -33,6 +33,8 @@ type state struct {
 	Phase  phase           `json:"phase"`
 	Static string          `json:"static,omitempty"` // release whose assets are served
 	Serial uint64          `json:"serial"`           // of the route; grows
+	// Leaving: its data are being destroyed, and only the last snapshot has all of them.
+	Leaving bool `json:"leaving,omitempty"`
 }
 
 // owner is who the tenant's processes run as.

@@ -15,6 +15,9 @@ func cachePassword(s *tenantSecrets) *string { return &s.Cache }
 // enabled is kept, without being offered to the app, until the tenant goes.
 func (d *Driver) EnsureDatabase(ctx context.Context, c platform.Config) error {
 	err := d.ensureStore(ctx, c, c.Database.Enabled, databasePassword, func(password string) error {
+		if err := d.settle(ctx, c.Tenant); err != nil {
+			return err
+		}
 		return d.postgres.EnsureTenant(ctx, c.Tenant, password, c.Database.Connections)
 	})
 	if err != nil {

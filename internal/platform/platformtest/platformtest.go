@@ -27,6 +27,9 @@ type Env struct {
 	// that takes the object away again, and fails the test if it is not there
 	// any more.
 	Obstruct map[string]func(t *testing.T, tenant string) (remove func())
+	// Damage changes each kind of thing that a snapshot holds, one at a time, and
+	// returns one that puts it back.
+	Damage map[string]func(t *testing.T, tenant, snapshot string) (repair func())
 }
 
 // Open opens the driver on the same place each time. The control plane that
@@ -45,6 +48,8 @@ func Exercise(t *testing.T, open Open) {
 		{"a new release, a bad one, and back", releases},
 		{"killed half-way and adopted", halfWay},
 		{"drained and back with its data", drainAndReturn},
+		{"taken away and restored", restored},
+		{"back to what it was", restoredInPlace},
 		{"scaled up and down", scale},
 		{"what is in the way is not touched", obstructed},
 		{"two at once, apart", apart},

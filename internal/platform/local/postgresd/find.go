@@ -57,7 +57,8 @@ func installed() []string {
 	slices.SortStableFunc(others, func(a, b string) int { return number(b) - number(a) })
 	var complete []string
 	for _, dir := range append(dirs, others...) {
-		if executable(dir, "initdb") && executable(dir, "postgres") && executable(dir, "pg_dump") && !slices.Contains(complete, dir) {
+		if executable(dir, "initdb") && executable(dir, "postgres") && executable(dir, "pg_dump") &&
+			executable(dir, "pg_restore") && !slices.Contains(complete, dir) {
 			complete = append(complete, dir)
 		}
 	}

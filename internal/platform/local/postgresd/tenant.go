@@ -165,8 +165,13 @@ func (s *Server) dropTenant(ctx context.Context, conn *pgx.Conn, tenant string) 
 			return fmt.Errorf("close role %s: %w", Role(tenant), err)
 		}
 	}
-	if _, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
-		return fmt.Errorf("drop database %s: %w", Role(tenant), err)
+	if err := s.dropFresh(ctx, conn, tenant); err != nil {
+		return err
+	}
+	for _, database := range []string{former(tenant), Role(tenant)} {
+		if err := drop(ctx, conn, database); err != nil {
+			return err
+		}
 	}
 	if !st.role {
 		return nil

@@ -23,7 +23,7 @@ type Entry struct {
 func (s *Server) Dump(ctx context.Context, tenant string, w io.Writer) (int, error) {
 	lines := json.NewEncoder(w)
 	written := make(map[string]bool)
-	err := s.eachBatch(ctx, tenant, func(keys []string) (bool, error) {
+	err := s.eachBatch(ctx, Prefix(tenant), func(keys []string) (bool, error) {
 		entries, err := s.entries(ctx, keys)
 		if err != nil {
 			return false, err
@@ -66,7 +66,11 @@ func (s *Server) entries(ctx context.Context, keys []string) ([]Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, Entry{Key: []byte(key), Value: value, TTL: max(ttls[i].Val(), 0)})
+		ttl := ttls[i].Val()
+		if ttl == 0 { // less than what Redis counts in
+			ttl = time.Millisecond
+		}
+		entries = append(entries, Entry{Key: []byte(key), Value: value, TTL: max(ttl, 0)}) // negative: none
 	}
 	return entries, nil
 }

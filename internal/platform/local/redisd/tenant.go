@@ -108,7 +108,7 @@ func (s *Server) HasTenant(ctx context.Context, tenant string) (bool, error) {
 // HasKeys reports whether there is any key of the tenant.
 func (s *Server) HasKeys(ctx context.Context, tenant string) (bool, error) {
 	found := false
-	err := s.eachBatch(ctx, tenant, func([]string) (bool, error) {
+	err := s.eachBatch(ctx, Prefix(tenant), func([]string) (bool, error) {
 		found = true
 		return false, nil
 	})
@@ -129,11 +129,14 @@ func (s *Server) DropTenant(ctx context.Context, tenant string) error {
 			return fmt.Errorf("turn off user %s: %w", User(tenant), err)
 		}
 	}
-	err = s.eachBatch(ctx, tenant, func(keys []string) (bool, error) {
+	err = s.eachBatch(ctx, Prefix(tenant), func(keys []string) (bool, error) {
 		return true, s.admin.Unlink(ctx, keys...).Err()
 	})
 	if err != nil {
 		return fmt.Errorf("remove keys of %s: %w", tenant, err)
+	}
+	if err := s.Unstage(ctx, tenant); err != nil {
+		return err
 	}
 	if err := s.admin.ACLDelUser(ctx, User(tenant)).Err(); err != nil { // ends its connections
 		return fmt.Errorf("remove user %s: %w", User(tenant), err)
@@ -141,14 +144,14 @@ func (s *Server) DropTenant(ctx context.Context, tenant string) error {
 	return s.save(ctx) // also when it was gone: the try before may have died here
 }
 
-// eachBatch calls do with the tenant's keys, some at a time, until it returns
-// false. A key may come twice.
-func (s *Server) eachBatch(ctx context.Context, tenant string, do func([]string) (bool, error)) error {
+// eachBatch calls do with the keys that start with prefix, some at a time, until
+// it returns false. A key may come twice.
+func (s *Server) eachBatch(ctx context.Context, prefix string, do func([]string) (bool, error)) error {
 	var cursor uint64
 	for {
-		keys, next, err := s.admin.Scan(ctx, cursor, escape(Prefix(tenant))+"*", 1000).Result()
+		keys, next, err := s.admin.Scan(ctx, cursor, escape(prefix)+"*", 1000).Result()
 		if err != nil {
-			return fmt.Errorf("scan keys of %s: %w", tenant, err)
+			return fmt.Errorf("scan keys %s*: %w", prefix, err)
 		}
 		if len(keys) > 0 {
 			if more, err := do(keys); err != nil || !more {
