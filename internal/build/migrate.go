@@ -27,7 +27,8 @@ func (b *Builder) Migrate(ctx context.Context, in pipeline.Build, digest, databa
 	if err != nil {
 		return pipeline.Migrated{}, fmt.Errorf("migrate %s: %w", in.Tenant.Name, err)
 	}
-	if len(m.Schema) == 0 && len(m.Migrations) == 0 {
+	seed := in.Tenant.Database.Seed
+	if len(m.Schema) == 0 && len(m.Migrations) == 0 && (seed == "" || databaseURL == "") {
 		return pipeline.Migrated{}, nil
 	}
 	if databaseURL == "" {
@@ -46,10 +47,17 @@ func (b *Builder) Migrate(ctx context.Context, in pipeline.Build, digest, databa
 	config.ConnectTimeout = 10 * time.Second
 
 	var applied []string
-	if len(m.Schema) > 0 {
+	switch {
+	case len(m.Schema) > 0:
 		applied, err = migrateDesign(ctx, config, m.Schema)
-	} else {
+	case len(m.Migrations) > 0:
 		applied, err = migrateFiles(ctx, config, filepath.Join(volume.Dir(), "releases", digest, "migrations"), m.Migrations)
+	}
+	if err == nil && seed != "" {
+		var seeded bool
+		if seeded, err = b.seed(ctx, config, in.Commit, seed); seeded {
+			applied = append(applied, seed)
+		}
 	}
 	if err != nil {
 		return pipeline.Migrated{}, fmt.Errorf("migrate %s: %w", in.Tenant.Name, err)

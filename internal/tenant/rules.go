@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +44,14 @@ func (c rules) name(stem string) {
 		c.bad(path, fmt.Sprintf("write name: %s, or rename the file to %s.yaml", stem, name),
 			"is %s, but the file's stem is %s", quote(name), quote(stem))
 	}
+	if previewName.MatchString(name) {
+		c.bad(path, "choose a name that does not end in -pr and a number",
+			"is %s: such names are kept for the previews of pull requests", quote(name))
+	}
 }
+
+// previewName are the names of preview tenants.
+var previewName = regexp.MustCompile(`-pr-[0-9]+$`)
 
 // secrets checks that no variable has two sources.
 func (c rules) secrets() {
