@@ -63,7 +63,7 @@ SELECT EXISTS (SELECT FROM t)`
 
 // PutPreview records that a preview is desired and queues its run, in place of
 // one that waits; a run without ID queues nothing. The run makes the preview real
-// as it is recorded here. The error is fault.Conflict if the name is that of an
+// as it is recorded here. The error is fault.Invalid if the name is that of an
 // ordinary tenant, or of another pull request's preview.
 func (l *Ledger) PutPreview(ctx context.Context, p review.Preview, run pipeline.Run) error {
 	if p.Tenant == nil || p.Pull <= 0 {
@@ -93,7 +93,7 @@ func (l *Ledger) PutPreview(ctx context.Context, p review.Preview, run pipeline.
 		changed(b)
 	})
 	if err == nil && !ours {
-		return fault.Errorf(fault.Conflict, "put preview %s: the name is another's", name)
+		return fault.Errorf(fault.Invalid, "a tenant or another preview has the name %s", name)
 	}
 	return err
 }

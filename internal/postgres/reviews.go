@@ -104,6 +104,13 @@ func (l *Ledger) Cursor(ctx context.Context) (time.Time, error) {
 	return at, failure("read cursor", err)
 }
 
+// Commanded reports whether a comment was worked off.
+func (l *Ledger) Commanded(ctx context.Context, comment int64) (bool, error) {
+	var done bool
+	err := l.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM gitopsd.commands WHERE comment = $1)`, comment).Scan(&done)
+	return done, failure("read command", err)
+}
+
 // PutCommand notes that a comment was worked off, moves the cursor to its time,
 // and puts the notices that answer it. It returns false if the comment was worked
 // off before, also if it was edited since: then only the cursor moves, so that it
