@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/sync"
@@ -15,6 +16,9 @@ const (
 	CommandPlan    = "plan"    // make the plan anew
 	CommandApprove = "approve" // let what is held pass
 )
+
+// firstLook is how far back the first look at comments goes.
+const firstLook = time.Hour
 
 // prefix begins a command's line.
 const prefix = "/gitopsd"
@@ -42,15 +46,25 @@ func (l *Loop) commands(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if since.IsZero() { // what was asked for long before is not meant for us
+			since = time.Now().Add(-firstLook)
+		}
 		comments, err := l.Forge.Comments(ctx, since)
 		if err != nil {
 			return err
 		}
 		moved := false
 		for _, c := range comments {
+			if l.obeyed[c.ID] {
+				continue // the last ones come again and again
+			}
 			if err := l.command(ctx, c); err != nil {
 				return fmt.Errorf("comment %d: %w", c.ID, err)
 			}
+			if len(l.obeyed) > 10_000 {
+				clear(l.obeyed) // the ledger knows them all
+			}
+			l.obeyed[c.ID] = true
 			moved = moved || c.Updated.After(since)
 		}
 		if !moved { // else there may be more than one answer holds

@@ -319,7 +319,12 @@ func (l *Loop) allowed(ctx context.Context, head string, p plan.Plan) (approved 
 	if approved, err = l.Ledger.Approved(ctx, head); err != nil || approved {
 		return approved, "", err
 	}
-	return false, "", nil
+	who, err := l.Ledger.ApprovalOf(ctx, p.Fingerprint())
+	if err != nil || who == "" {
+		return false, "", err
+	}
+	l.Log.Info("what holds the commit was approved before the merge", "commit", head, "who", who)
+	return true, p.Fingerprint(), nil
 }
 
 // approval says what lets a held commit pass, then why it is held: a forge cuts

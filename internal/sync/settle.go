@@ -155,10 +155,15 @@ func (l *Loop) deliverDue(ctx context.Context) error {
 				continue
 			}
 			if err := l.Reporter.Report(ctx, s); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
 				blocked[s.Commit] = true
-				l.Log.Warn("status not delivered", "commit", s.Commit, "error", err)
-				if err := l.Ledger.Postpone(ctx, s.ID, time.Now().Add(backoff(s.Tries)), err.Error()); err != nil {
+				if err := l.undelivered(ctx, s, err); err != nil {
 					return err
+				}
+				if !fault.After(err).IsZero() {
+					return nil // the forge asks for a pause: everything waits
 				}
 				continue
 			}
@@ -167,6 +172,21 @@ func (l *Loop) deliverDue(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// undelivered gives up what the forge refuses for good, and has the rest wait.
+func (l *Loop) undelivered(ctx context.Context, s CommitStatus, why error) error {
+	after := fault.After(why)
+	if kind := fault.KindOf(why); after.IsZero() && (kind == fault.Invalid || kind == fault.NotFound) {
+		l.Log.Error("the forge refuses a status", "commit", s.Commit, "error", why)
+		return l.Ledger.GiveUp(ctx, s.ID, why.Error())
+	}
+	l.Log.Warn("status not delivered", "commit", s.Commit, "error", why)
+	until := time.Now().Add(backoff(s.Tries))
+	if after.After(until) {
+		until = after
+	}
+	return l.Ledger.Postpone(ctx, s.ID, until, why.Error())
 }
 
 // backoff doubles from one second to five minutes.
