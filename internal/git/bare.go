@@ -267,6 +267,21 @@ func (m *bare) mergeShallow(src *store, source map[plumbing.Hash]bool) (cuts map
 	return cuts, deeper, err
 }
 
+// deepen notes that the source, all of which was taken over, is shallow at other
+// commits by now. Where it forgot a commit it did not bring its parents.
+func (m *bare) deepen(src *store, source map[plumbing.Hash]bool) error {
+	cuts, err := m.shallow()
+	if err != nil {
+		return err
+	}
+	for h := range cuts {
+		if !source[h] && src.has(h) {
+			delete(cuts, h)
+		}
+	}
+	return m.setShallow(cuts)
+}
+
 // movePack takes over one pack that is complete by itself or with what is here.
 func (m *bare) movePack(from string) error {
 	packs, err := filepath.Glob(filepath.Join(from, "objects", "pack", "pack-*.pack"))

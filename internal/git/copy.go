@@ -21,8 +21,8 @@ const (
 // errTooMany means that the source has too much that is new for copying.
 var errTooMany = errors.New("too many new objects")
 
-// copier places what is reachable from a commit and not from last, the one
-// commit that is known to be complete. That an object is present proves nothing
+// copier places what is reachable from a commit and not from some that are
+// known to be complete. That an object is present proves nothing
 // about what it refers to: a source that is written to while its objects are
 // taken over, or that pruned some, leaves incomplete ones. So every tree that
 // differs from the first parent's is walked, and only placing is skipped for
@@ -33,7 +33,8 @@ type copier struct {
 	shallow  map[plumbing.Hash]bool // commits whose parents are nowhere
 	limit    int                    // of commits, and of objects placed
 	placed   int
-	done     map[plumbing.Hash]bool // trees that are complete, seen in this run
+	done     map[plumbing.Hash]bool // trees that are complete, seen by this copier
+	commits  map[plumbing.Hash]*commitInfo
 }
 
 // read takes an object from the source, or from the mirror when the source
@@ -47,6 +48,9 @@ func (c *copier) read(h plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 }
 
 func (c *copier) commit(h plumbing.Hash) (*commitInfo, error) {
+	if info, ok := c.commits[h]; ok {
+		return info, nil
+	}
 	typ, content, err := c.read(h)
 	if err != nil {
 		return nil, err
@@ -55,15 +59,26 @@ func (c *copier) commit(h plumbing.Hash) (*commitInfo, error) {
 		return nil, fault.Errorf(fault.Invalid, "object %s is a %s, not a commit", h, typ)
 	}
 	info, err := parseCommit(h, content)
-	return info, sourceError(err)
+	if err != nil {
+		return nil, err
+	}
+	if c.commits == nil {
+		c.commits = map[plumbing.Hash]*commitInfo{}
+	}
+	c.commits[h] = info
+	return info, nil
 }
 
-// newCommits returns the commits reachable from head and not from last (zero:
-// none is), parents first. Wrong clocks may add commits that last reaches.
-func (c *copier) newCommits(ctx context.Context, head, last plumbing.Hash) ([]*commitInfo, error) {
-	w := &walk{read: c.commit, shallow: c.shallow, marks: map[plumbing.Hash]int{}, queued: map[plumbing.Hash]bool{}}
-	if !last.IsZero() {
-		if err := w.reach(last, below); err != nil {
+// newCommits returns the commits reachable from head and from none of the
+// complete ones (zero is no commit), parents first. Wrong clocks may add commits
+// that those reach.
+func (c *copier) newCommits(ctx context.Context, head plumbing.Hash, complete ...plumbing.Hash) ([]*commitInfo, error) {
+	w := c.newWalk()
+	for _, h := range complete {
+		if h.IsZero() {
+			continue
+		}
+		if err := w.reach(h, below); err != nil {
 			return nil, err
 		}
 	}
@@ -95,6 +110,10 @@ func (c *copier) newCommits(ctx context.Context, head, last plumbing.Hash) ([]*c
 	return parentsFirst(head, found), nil
 }
 
+func (c *copier) newWalk() *walk {
+	return &walk{read: c.commit, shallow: c.shallow, marks: map[plumbing.Hash]int{}, queued: map[plumbing.Hash]bool{}}
+}
+
 // parentsFirst orders commits so that each comes after its parents.
 func parentsFirst(head plumbing.Hash, found map[plumbing.Hash]*commitInfo) []*commitInfo {
 	type frame struct {
@@ -122,13 +141,15 @@ func parentsFirst(head plumbing.Hash, found map[plumbing.Hash]*commitInfo) []*co
 	return order
 }
 
-// copy brings head and all it needs into dst, where last is complete.
-func (c *copier) copy(ctx context.Context, head, last plumbing.Hash) error {
-	commits, err := c.newCommits(ctx, head, last)
+// copy brings head and all it needs into dst, where some commits are complete.
+func (c *copier) copy(ctx context.Context, head plumbing.Hash, complete ...plumbing.Hash) error {
+	commits, err := c.newCommits(ctx, head, complete...)
 	if err != nil {
 		return err
 	}
-	c.done = map[plumbing.Hash]bool{}
+	if c.done == nil {
+		c.done = map[plumbing.Hash]bool{}
+	}
 	for _, commit := range commits {
 		var base plumbing.Hash
 		if len(commit.parents) > 0 && !c.shallow[commit.hash] {
@@ -141,7 +162,7 @@ func (c *copier) copy(ctx context.Context, head, last plumbing.Hash) error {
 		if err := c.copyTree(ctx, commit.tree, base, 0); err != nil {
 			return fmt.Errorf("commit %s: %w", commit.hash, err)
 		}
-		if err := c.copyObject(ctx, commit.hash, true); err != nil {
+		if err := c.copyObject(ctx, commit.hash, plumbing.CommitObject); err != nil {
 			return err
 		}
 	}
@@ -175,7 +196,7 @@ func (c *copier) copyTree(ctx context.Context, h, base plumbing.Hash, depth int)
 		return failed
 	}
 	c.done[h] = true
-	return c.copyObject(ctx, h, true)
+	return c.copyObject(ctx, h, plumbing.TreeObject)
 }
 
 func (c *copier) readTree(h plumbing.Hash) (tree, error) {
@@ -199,23 +220,23 @@ func (c *copier) copyEntry(ctx context.Context, o, n *entry, depth int) error {
 	case o != nil && o.hash == n.hash: // another mode
 		return nil
 	default:
-		return c.copyObject(ctx, n.hash, false)
+		return c.copyObject(ctx, n.hash, plumbing.BlobObject)
 	}
 }
 
-// copyObject places an object that is checked already, when it can be linked, or
-// is checked here.
-func (c *copier) copyObject(ctx context.Context, h plumbing.Hash, checked bool) error {
+// copyObject places an object of the type that what refers to it says. Commits
+// and trees were read and checked before; a file is checked here.
+func (c *copier) copyObject(ctx context.Context, h plumbing.Hash, want plumbing.ObjectType) error {
 	if err := cancelled(ctx); err != nil {
 		return err
 	}
 	if c.dst.has(h) {
-		return nil
+		return c.isFile(h, want)
 	}
 	if c.placed++; c.placed > c.limit {
 		return errTooMany
 	}
-	if checked {
+	if want != plumbing.BlobObject {
 		if done, err := c.dst.link(c.src, h); done || err != nil {
 			return err
 		}
@@ -224,10 +245,26 @@ func (c *copier) copyObject(ctx context.Context, h plumbing.Hash, checked bool) 
 	if err != nil {
 		return sourceError(err)
 	}
+	if typ != want {
+		return malformed("object %s is a %s where a %s is named", h, typ, want)
+	}
 	if done, err := c.dst.link(c.src, h); done || err != nil {
 		return err
 	}
 	return c.dst.write(h, typ, content)
+}
+
+// isFile checks that what is there, and is named as a file, is one: git refuses
+// the commit otherwise, and so does a source that has to send it.
+func (c *copier) isFile(h plumbing.Hash, want plumbing.ObjectType) error {
+	if want != plumbing.BlobObject {
+		return nil
+	}
+	typ, _, err := c.dst.read(h)
+	if err == nil && typ != want {
+		return malformed("object %s is a %s where a %s is named", h, typ, want)
+	}
+	return absentIsDamage(err)
 }
 
 // errSource marks what is wrong with the source rather than the mirror.

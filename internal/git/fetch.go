@@ -29,16 +29,28 @@ func (m *Mirror) Fetch(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	head, err := m.fetch(ctx)
-	if errors.Is(err, errIndirect) {
-		if err = m.fallBack(err); err == nil {
-			head, err = m.fetch(ctx)
-		}
-	}
+	var head plumbing.Hash
+	err = m.direct(func() error {
+		head, err = m.fetch(ctx)
+		return err
+	})
 	if err != nil {
 		return "", fmt.Errorf("fetch %s: %w", m.want.name, err)
 	}
 	return head.String(), nil
+}
+
+// direct does something with the source, again if it turns out that it cannot
+// be read directly.
+func (m *Mirror) direct(do func() error) error {
+	err := do()
+	if !errors.Is(err, errIndirect) {
+		return err
+	}
+	if err := m.fallBack(err); err != nil {
+		return err
+	}
+	return do()
 }
 
 // fallBack replaces direct reading of a local repository by git-upload-pack.

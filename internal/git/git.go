@@ -30,7 +30,11 @@ type Config struct {
 
 	MaxDownload int64 // bytes that one fetch from a server may bring; zero means any number
 
-	Token      string // for HTTPS
+	// For HTTPS: a token, or what gives one for each exchange, as for those that
+	// expire. It must not block long after its context ended.
+	Token       string
+	TokenSource func(context.Context) (string, error)
+
 	SSHKey     string // path of a private key; empty means the SSH agent
 	KnownHosts string // path; empty means the user's own and the system's
 
@@ -42,6 +46,11 @@ type source interface {
 	// fetch brings the commit that is wanted and all it needs into dst, and
 	// returns it. last is what was fetched before, or zero.
 	fetch(ctx context.Context, dst *bare, last plumbing.Hash) (plumbing.Hash, error)
+	// obtain brings the targets into dst, where some commits are complete. It
+	// returns those that are complete now and notes why others cannot be; the
+	// error is for what concerns all that are left.
+	obtain(ctx context.Context, dst *bare, complete []plumbing.Hash, targets []target,
+		failed map[plumbing.Hash]error) ([]plumbing.Hash, error)
 	close()
 }
 
@@ -225,7 +234,7 @@ func (m *Mirror) blob(h plumbing.Hash) ([]byte, error) {
 		return nil, m.noted(absentIsDamage(err))
 	}
 	if typ != plumbing.BlobObject {
-		return nil, m.noted(damaged("object %s is a %s where a file is named", h, typ))
+		return nil, malformed("object %s is a %s where a file is named", h, typ)
 	}
 	return content, nil
 }
@@ -258,6 +267,5 @@ func (m *Mirror) commitAt(h plumbing.Hash) (*commitInfo, error) {
 	if typ != plumbing.CommitObject {
 		return nil, fault.Errorf(fault.NotFound, "%s is a %s, not a commit", h, typ)
 	}
-	c, err := parseCommit(h, content)
-	return c, m.noted(err)
+	return parseCommit(h, content)
 }

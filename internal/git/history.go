@@ -59,16 +59,22 @@ func (m *Mirror) IsAncestor(ctx context.Context, ancestor, descendant string) (b
 	}
 	w.add(from, below)
 	w.add(to, above)
+	return w.meets(ctx, from.hash)
+}
+
+// meets reports whether a commit that is marked below is reached from one that is
+// marked above.
+func (w *walk) meets(ctx context.Context, h plumbing.Hash) (bool, error) {
 	for w.open > 0 {
 		if err := cancelled(ctx); err != nil {
 			return false, err
 		}
 		c, marks := w.pop()
-		if c.hash == from.hash && marks&above != 0 {
+		if c.hash == h && marks&above != 0 {
 			return true, nil
 		}
 		for _, p := range w.parents(c) {
-			if p == from.hash && marks&above != 0 {
+			if p == h && marks&above != 0 {
 				return true, nil
 			}
 			if err := w.reach(p, marks); err != nil {
@@ -245,7 +251,7 @@ func (m *Mirror) Commit(sha string) (Commit, error) {
 	_, _ = o.Write(content) // to memory
 	var c object.Commit
 	if err := c.Decode(o); err != nil {
-		return Commit{}, m.noted(damaged("commit %s: %v", sha, err))
+		return Commit{}, malformed("commit %s: %w", sha, err)
 	}
 	subject, _, _ := strings.Cut(strings.TrimLeft(c.Message, "\n"), "\n")
 	out := Commit{

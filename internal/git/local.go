@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -295,18 +296,28 @@ func (l *local) fetch(ctx context.Context, dst *bare, last plumbing.Hash) (plumb
 	if !last.IsZero() && l.want.commit == last && dst.db.has(last) {
 		return last, nil
 	}
+	var head plumbing.Hash
+	err := l.retry(func() (err error) {
+		head, err = l.fetchOnce(ctx, dst, last)
+		return err
+	})
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return head, nil
+}
+
+// retry reads the repository until it is not rewritten meanwhile; an error that
+// wraps errSource says that it lacks something each time.
+func (l *local) retry(read func() error) error {
 	var err error
 	for range 5 {
-		var head plumbing.Hash
-		if head, err = l.fetchOnce(ctx, dst, last); err == nil {
-			return head, nil
-		}
-		if !errors.Is(err, errSource) && !errors.Is(err, fs.ErrNotExist) {
-			return plumbing.ZeroHash, err
+		if err = read(); err == nil || !errors.Is(err, errSource) && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 		l.close() // repacked or pruned while we read: look again
 	}
-	return plumbing.ZeroHash, fault.Errorf(fault.Transient, "read repository %s: %w", l.path, err).
+	return fault.Errorf(fault.Transient, "read repository %s: %w", l.path, err).
 		WithHint("run git fsck in the repository; it lacks an object, or was rewritten while it was read")
 }
 
@@ -321,29 +332,90 @@ func (l *local) fetchOnce(ctx context.Context, dst *bare, last plumbing.Hash) (p
 	if head == last && dst.db.has(head) {
 		return head, nil
 	}
+	if _, err := l.bring(ctx, dst, head, last); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return head, nil
+}
+
+// bring takes over head and all it needs, where some commits are complete. It
+// reports whether it took over everything there is, unseen.
+func (l *local) bring(ctx context.Context, dst *bare, head plumbing.Hash, complete ...plumbing.Hash) (adopted bool, err error) {
 	shallow, err := l.repo.shallow()
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return false, err
 	}
 	cuts, deeper, err := dst.mergeShallow(l.db, shallow)
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return false, err
 	}
 	err = errTooMany
 	if !dst.empty && !deeper {
 		c := &copier{src: l.db, dst: dst.db, trees: l.trees, shallow: cuts, limit: maxCopied}
-		err = c.copy(ctx, head, last)
+		err = c.copy(ctx, head, complete...)
 	}
 	if errors.Is(err, errTooMany) {
-		err = dst.adopt(ctx, l.repo.objects, head)
+		adopted, err = true, dst.adopt(ctx, l.repo.objects, head)
 	}
 	if err == nil && deeper {
-		err = dst.setShallow(shallow)
+		err = dst.deepen(l.db, shallow)
 	}
+	return adopted, err
+}
+
+// obtain brings the targets into dst, each by its name.
+func (l *local) obtain(ctx context.Context, dst *bare, complete []plumbing.Hash, targets []target,
+	failed map[plumbing.Hash]error,
+) (got []plumbing.Hash, err error) {
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	for _, t := range targets {
+		err := l.retry(func() error { return l.obtainOnce(ctx, dst, complete, t) })
+		var known *fault.Error
+		switch {
+		case err == nil:
+			got = append(got, t.hash)
+		case errors.Is(err, errSource) && l.reaches(t):
+			failed[t.hash] = err
+		case errors.Is(err, errSource):
+			failed[t.hash] = t.lost(l.repo.dir) // pruned in part
+		case errors.As(err, &known) && !known.Kind.Retryable():
+			failed[t.hash] = err
+		default:
+			return got, err
+		}
+	}
+	return got, nil
+}
+
+// reaches reports whether the target's ref, if it has one, is at it.
+func (l *local) reaches(t target) bool {
+	if t.ref == "" || l.open() != nil {
+		return false
+	}
+	h, err := l.repo.ref(t.ref, 0)
+	return err == nil && h == t.hash
+}
+
+func (l *local) obtainOnce(ctx context.Context, dst *bare, complete []plumbing.Hash, t target) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	if _, _, err := l.db.read(t.hash); errors.Is(err, errAbsent) {
+		return t.lost(l.repo.dir)
+	}
+	adopted, err := l.bring(ctx, dst, t.hash, complete...)
+	if err != nil || !adopted {
+		return err
+	}
+	// What no ref of the source reaches may lack something there.
+	cuts, err := dst.shallow()
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return err
 	}
-	return head, nil
+	c := &copier{src: dst.db, dst: dst.db, trees: l.trees, shallow: cuts, limit: math.MaxInt}
+	return c.copy(ctx, t.hash, complete...)
 }
 
 // commit returns the commit that is wanted, behind its tags.

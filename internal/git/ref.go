@@ -96,6 +96,15 @@ func (w wanted) notServed(where string) error {
 		WithHint("check that it was pushed; a server that serves only the tips of refs needs a branch or tag on it")
 }
 
+// lost is the error for a target that its source does not give.
+func (t target) lost(where string) error {
+	e := fault.Errorf(fault.NotFound, "%s does not have commit %s, or does not give it", where, t.hash)
+	if t.ref == "" {
+		return e.WithHint("check that it was pushed; a server may serve only what a ref leads to")
+	}
+	return e.WithHint("%s leads elsewhere by now", t.ref)
+}
+
 // abbreviated reports whether a name looks like the beginning of a commit's.
 func abbreviated(name string) bool {
 	return len(name) >= 7 && strings.Trim(name, "0123456789abcdefABCDEF") == ""

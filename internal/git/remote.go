@@ -39,10 +39,11 @@ const (
 // remote is a source behind one of git's transports.
 type remote struct {
 	endpoint *transport.Endpoint
-	auth     transport.AuthMethod
+	auth     authenticator
 	want     wanted
 	name     string   // without credentials
 	secrets  []string // never to be shown
+	issued   string   // what the source of tokens gave last; never to be shown either
 	trees    *treeCache
 	limit    int64 // of a download, in bytes; zero for none
 }
@@ -54,7 +55,7 @@ func newRemote(cfg Config, want wanted, trees *treeCache) (*remote, error) {
 		return nil, fault.Errorf(fault.Invalid, "repository %s: not a usable URL", r.name)
 	}
 	r.endpoint = ep
-	if r.auth, err = authFor(cfg, ep); err != nil {
+	if r.auth, err = authFor(cfg, ep, func(token string) { r.issued = token }); err != nil {
 		return nil, err
 	}
 	lone := "" // a user without password is a token
@@ -63,7 +64,7 @@ func newRemote(cfg Config, want wanted, trees *treeCache) (*remote, error) {
 	}
 	for _, s := range []string{cfg.Token, ep.Password, lone} {
 		if s != "" {
-			r.secrets = append(r.secrets, s, url.QueryEscape(s), url.PathEscape(s))
+			r.secrets = append(r.secrets, s)
 		}
 	}
 	ep.User, ep.Password = userOf(ep), ""
@@ -95,21 +96,12 @@ func (r *remote) fetch(ctx context.Context, dst *bare, last plumbing.Hash) (plum
 	return head, nil
 }
 
-func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (_ plumbing.Hash, err error) {
-	ep := *r.endpoint // a redirect changes it: for this exchange, with what it was given, and no other
-	c, err := client.NewClient(&ep)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	session, err := c.NewUploadPackSession(&ep, r.auth)
+func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (plumbing.Hash, error) {
+	session, adv, err := r.connect(ctx)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
 	defer func() { _ = session.Close() }()
-	adv, err := session.AdvertisedReferencesContext(ctx)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
 	ask, head, err := r.choose(adv)
 	if err != nil {
 		return plumbing.ZeroHash, err
@@ -117,12 +109,7 @@ func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (_
 	if done, err := r.complete(ctx, dst, head, last); done || err != nil {
 		return head, err
 	}
-	shallow := map[plumbing.Hash]bool{}
-	for _, h := range adv.Shallows {
-		shallow[h] = true
-	}
-	// A server that got deeper is not asked for what it lacked before.
-	cuts, _, err := dst.mergeShallow(dst.db, shallow)
+	cuts, err := cutsOf(dst, adv)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -131,10 +118,64 @@ func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (_
 		return plumbing.ZeroHash, err
 	}
 	defer func() { _ = os.RemoveAll(quarantine) }()
-	if err := r.download(ctx, session, adv, ask, dst.haves(last), quarantine); err != nil {
+	if err := r.download(ctx, session, adv, []plumbing.Hash{ask}, dst.haves(last), quarantine); err != nil {
 		return plumbing.ZeroHash, err
 	}
 	return head, r.place(ctx, dst, head, last, cuts, quarantine)
+}
+
+// connect begins an exchange, with credentials of its own. The transports dial
+// without a context: a server that does not answer is left alone when ctx ends.
+func (r *remote) connect(ctx context.Context) (transport.UploadPackSession, *packp.AdvRefs, error) {
+	auth, err := r.auth(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ep := *r.endpoint // a redirect changes it: for this exchange, with what it was given, and no other
+	c, err := client.NewClient(&ep)
+	if err != nil {
+		return nil, nil, err
+	}
+	type dialled struct {
+		session transport.UploadPackSession
+		err     error
+	}
+	done := make(chan dialled, 1)
+	go func() {
+		s, err := c.NewUploadPackSession(&ep, auth)
+		done <- dialled{s, err}
+	}()
+	var d dialled
+	select {
+	case d = <-done:
+	case <-ctx.Done():
+		go func() {
+			if d := <-done; d.err == nil {
+				_ = d.session.Close()
+			}
+		}()
+		return nil, nil, ctx.Err()
+	}
+	if d.err != nil {
+		return nil, nil, d.err
+	}
+	adv, err := d.session.AdvertisedReferencesContext(ctx)
+	if err != nil {
+		_ = d.session.Close()
+		return nil, nil, err
+	}
+	return d.session, adv, nil
+}
+
+// cutsOf notes where the server's history ends. A server that got deeper is not
+// asked for what it lacked before.
+func cutsOf(dst *bare, adv *packp.AdvRefs) (map[plumbing.Hash]bool, error) {
+	shallow := map[plumbing.Hash]bool{}
+	for _, h := range adv.Shallows {
+		shallow[h] = true
+	}
+	cuts, _, err := dst.mergeShallow(dst.db, shallow)
+	return cuts, err
 }
 
 // choose finds the commit that is wanted in what the server advertises, and
@@ -189,9 +230,9 @@ func (r *remote) complete(ctx context.Context, dst *bare, head, last plumbing.Ha
 	return true, nil
 }
 
-// download stores what dst lacks for ask as one pack in the quarantine.
+// download stores what dst lacks for what is asked as one pack in the quarantine.
 func (r *remote) download(ctx context.Context, session transport.UploadPackSession, adv *packp.AdvRefs,
-	ask plumbing.Hash, haves []plumbing.Hash, quarantine string,
+	ask, haves []plumbing.Hash, quarantine string,
 ) (err error) {
 	req := packp.NewUploadPackRequestFromCapabilities(adv.Capabilities)
 	if adv.Capabilities.Supports(capability.NoProgress) {
@@ -199,7 +240,7 @@ func (r *remote) download(ctx context.Context, session transport.UploadPackSessi
 			return err
 		}
 	}
-	req.Wants = []plumbing.Hash{ask}
+	req.Wants = ask
 	req.Haves = haves
 	resp, err := session.UploadPack(ctx, req)
 	if err != nil {
@@ -215,6 +256,9 @@ func (r *remote) download(ctx context.Context, session transport.UploadPackSessi
 	return packfile.UpdateObjectStorage(storage, pack)
 }
 
+// errTooLarge begins the message of a download that was broken off.
+var errTooLarge = errors.New("the repository is larger")
+
 // bounded fails where a reader goes on after a number of bytes.
 type bounded struct {
 	from        io.Reader
@@ -224,7 +268,7 @@ type bounded struct {
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.from.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return 0, fault.Errorf(fault.Invalid, "the repository is larger than the %d bytes that are fetched at most", b.limit)
+		return 0, fault.Errorf(fault.Invalid, "%w than the %d bytes that are fetched at most", errTooLarge, b.limit)
 	}
 	return n, err
 }
@@ -298,11 +342,11 @@ func (r *remote) classify(ctx context.Context, err error) error {
 		return r.want.missing(r.name, nil)
 	case !r.want.commit.IsZero() && (errors.Is(err, transport.ErrEmptyUploadPackRequest) || r.refused(text)):
 		return r.want.notServed(r.name)
-	case errors.Is(err, transport.ErrAuthenticationRequired) && r.auth == nil:
+	case errors.Is(err, transport.ErrAuthenticationRequired) && r.secrets == nil && r.issued == "":
 		return fault.Errorf(fault.Invalid, "repository %s does not exist, or not without credentials", r.name).
 			WithHint("check the URL; a private repository needs a token (HTTPS) or key (SSH) that may read it")
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed),
-		errors.Is(err, transport.ErrInvalidAuthMethod):
+		errors.Is(err, transport.ErrInvalidAuthMethod), strings.Contains(text, "ssh: unable to authenticate"):
 		return fault.Errorf(fault.Invalid, "repository %s refused the credentials: %s", r.name, text).
 			WithHint("give a token (HTTPS) or key (SSH) that may read the repository")
 	case ctx.Err() != nil:
@@ -322,8 +366,10 @@ func (r *remote) refused(text string) bool {
 }
 
 func (r *remote) redact(s string) string {
-	for _, secret := range r.secrets {
-		s = strings.ReplaceAll(s, secret, "***")
+	for _, secret := range append(r.secrets[:len(r.secrets):len(r.secrets)], r.issued) {
+		if secret != "" {
+			s = strings.NewReplacer(secret, "***", url.QueryEscape(secret), "***", url.PathEscape(secret), "***").Replace(s)
+		}
 	}
 	return s
 }

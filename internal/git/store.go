@@ -208,6 +208,12 @@ func damaged(format string, args ...any) error {
 		WithHint("the next fetch rebuilds the mirror from its source")
 }
 
+// malformed is the error for an object that is what its name says, and not what
+// git makes: no rebuild repairs it, so it is not ErrDamaged.
+func malformed(format string, args ...any) error {
+	return fault.Errorf(fault.Invalid, format, args...).WithHint("the commit was not made by git; git fsck says what is wrong with it")
+}
+
 func objectHeader(typ plumbing.ObjectType, size int) []byte {
 	b := append([]byte(typ.String()), ' ')
 	b = strconv.AppendInt(b, int64(size), 10)

@@ -187,11 +187,11 @@ func readTree(s *store, c *treeCache, h plumbing.Hash) (tree, error) {
 		return nil, err
 	}
 	if typ != plumbing.TreeObject {
-		return nil, damaged("object %s is a %s where a tree is named", h, typ)
+		return nil, malformed("object %s is a %s where a tree is named", h, typ)
 	}
 	t, err := parseTree(content)
 	if err != nil {
-		return nil, damaged("tree %s: %v", h, err)
+		return nil, malformed("tree %s: %w", h, err)
 	}
 	c.put(h, t)
 	return t, nil
@@ -218,7 +218,7 @@ func parseCommit(h plumbing.Hash, content []byte) (*commitInfo, error) {
 		switch string(key) {
 		case "tree", "parent":
 			if !plumbing.IsHash(string(value)) {
-				return nil, damaged("commit %s: bad %s line", h, key)
+				return nil, malformed("commit %s: bad %s line", h, key)
 			}
 			if string(key) == "tree" {
 				c.tree = plumbing.NewHash(string(value))
@@ -230,7 +230,7 @@ func parseCommit(h plumbing.Hash, content []byte) (*commitInfo, error) {
 		}
 	}
 	if c.tree.IsZero() {
-		return nil, damaged("commit %s names no tree", h)
+		return nil, malformed("commit %s names no tree", h)
 	}
 	return c, nil
 }
