@@ -3,24 +3,29 @@ package main
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/tenant"
+	"github.com/gitopsd/gitopsd/internal/policy"
 )
 
 // annotate writes what was found as workflow commands, which GitHub shows at
 // the lines of a pull request.
-func (t *terminal) annotate(set *tenant.Set, problems tenant.Problems) {
-	for _, p := range problems {
-		fmt.Fprintln(t.out, workflowCommand("error", "Invalid tenant file", p.File, p.Line, p.Column, reason(p.Message, p.Hint)))
+func (t *terminal) annotate(found *findings) {
+	for _, p := range found.Problems {
+		title := "Invalid tenant file"
+		if path.Base(p.File) == policy.File {
+			title = "Invalid policy"
+		}
+		fmt.Fprintln(t.out, workflowCommand("error", title, p.File, p.Line, p.Column, reason(p.Message, p.Hint)))
 	}
-	for _, name := range set.Ignored {
+	for _, name := range found.Ignored {
 		fmt.Fprintln(t.out, workflowCommand("notice", "Not a tenant file", name, 0, 0, "this is not read"))
 	}
-	if len(problems) == 0 && len(set.Files) == 0 {
+	if len(found.Problems) == 0 && found.Files == 0 {
 		fmt.Fprintln(t.out, workflowCommand("notice", "No tenant file", "", 0, 0, "there is nothing to check"))
 	}
 }

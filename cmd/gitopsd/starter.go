@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/policy"
 	"github.com/gitopsd/gitopsd/internal/tenant"
 	"github.com/gitopsd/gitopsd/schema"
 )
@@ -57,10 +58,13 @@ type starterFile struct {
 	data []byte
 }
 
-// files returns the files, the tenants' last: an editor that looks on finds the
-// schema there already.
+// files returns the files, the schemas first: an editor that looks on finds them
+// there already.
 func (s starter) files() ([]starterFile, error) {
-	files := []starterFile{{path: "schema/tenant.schema.json", data: schema.Tenant}}
+	files := []starterFile{
+		{path: "schema/tenant.schema.json", data: schema.Tenant},
+		{path: "schema/policy.schema.json", data: policy.Schema()},
+	}
 	err := fs.WalkDir(starterFiles, "starter", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

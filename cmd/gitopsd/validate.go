@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gitopsd/gitopsd/internal/build"
 	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/plan"
+	"github.com/gitopsd/gitopsd/internal/policy"
 	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
@@ -22,9 +26,18 @@ type validateCmd struct {
 	Domain string `help:"The platform's domain, whose host names go by the tenants' names." default:"localhost"`
 }
 
+// findings are what was read, and what is wrong with it.
+type findings struct {
+	Files    int             `json:"files"` // of tenants
+	Ignored  []string        `json:"ignored,omitempty"`
+	Problems tenant.Problems `json:"problems"`
+
+	invalid map[string]bool // the files with problems, below the root
+}
+
 // Run checks every file and says everything that is wrong.
 func (v *validateCmd) Run(t *terminal) error {
-	set, problems, err := v.check()
+	found, err := v.check()
 	switch {
 	case err != nil && v.Output == "github":
 		return t.annotateError(err)
@@ -33,37 +46,46 @@ func (v *validateCmd) Run(t *terminal) error {
 	}
 	switch v.Output {
 	case "json":
-		err = t.printJSON(struct {
-			Files    int             `json:"files"`
-			Ignored  []string        `json:"ignored,omitempty"`
-			Problems tenant.Problems `json:"problems"`
-		}{len(set.Files), set.Ignored, problems})
-		if err != nil {
+		if err := t.printJSON(found); err != nil {
 			return err
 		}
 	case "github":
-		t.annotate(set, problems)
+		t.annotate(found)
 	default:
-		t.verdict(set, problems)
+		t.verdict(found)
 	}
-	if len(problems) > 0 {
+	if len(found.Problems) > 0 {
 		return exitError(exitInvalid)
 	}
 	return nil
 }
 
-// check returns what was read and what is wrong with it, naming files as the
-// output is to name them.
-func (v *validateCmd) check() (*tenant.Set, tenant.Problems, error) {
+// check reads the policy and the tenants, and names files as the output is to
+// name them.
+func (v *validateCmd) check() (*findings, error) {
 	root, dir, err := v.locate()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	set, err := tenant.Load(os.DirFS(root), dir)
+	files := os.DirFS(root)
+	rules, problems, err := policy.Load(files, plan.DefaultBrake)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	problems := check(os.DirFS(root), set, v.Domain)
+	if dir == "" {
+		dir = tenantsDir
+		if rules != nil {
+			dir = rules.Settings().Tenants
+		}
+	}
+	set, err := tenant.Load(files, dir)
+	if err != nil {
+		return nil, err
+	}
+	found := &findings{
+		Files: len(set.Files), Ignored: set.Ignored, invalid: map[string]bool{},
+		Problems: slices.Concat(problems, check(files, set, v.Domain), against(rules, set)),
+	}
 	name := func(file string) string {
 		file = filepath.Join(root, file)
 		if v.Output == "github" {
@@ -71,19 +93,22 @@ func (v *validateCmd) check() (*tenant.Set, tenant.Problems, error) {
 		}
 		return file
 	}
-	for i := range problems {
-		problems[i].File = name(problems[i].File)
+	for i := range found.Problems {
+		p := &found.Problems[i]
+		found.invalid[p.File] = true
+		p.File = name(p.File)
 	}
-	for i := range set.Ignored {
-		set.Ignored[i] = name(set.Ignored[i])
+	for i := range found.Ignored {
+		found.Ignored[i] = name(found.Ignored[i])
 	}
-	return set, problems, nil
+	return found, nil
 }
 
-// locate finds the repository's root, and the tenant files' directory below it.
+// locate finds the repository's root, and the tenant files' directory below it:
+// "" where that is for the policy to say.
 func (v *validateCmd) locate() (root, dir string, err error) {
-	if isDir(filepath.Join(v.Dir, tenantsDir)) {
-		return v.Dir, tenantsDir, nil
+	if _, err := os.Lstat(filepath.Join(v.Dir, policy.File)); err == nil || isDir(filepath.Join(v.Dir, tenantsDir)) {
+		return v.Dir, "", nil
 	}
 	info, err := os.Stat(v.Dir)
 	switch {
@@ -101,7 +126,7 @@ func (v *validateCmd) locate() (root, dir string, err error) {
 	return filepath.Dir(clean), filepath.Base(clean), nil
 }
 
-// check returns the problems of all files, in the order of the files.
+// check returns the problems of all tenant files, in their order.
 func check(files fs.FS, set *tenant.Set, domain string) tenant.Problems {
 	hosts := tenant.NewHosts(domain).Check(set.Files)
 	problems := tenant.Problems{}
@@ -117,30 +142,49 @@ func check(files fs.FS, set *tenant.Set, domain string) tenant.Problems {
 	return problems
 }
 
+// against returns what the policy has against the tenants. Each is judged as if
+// nothing of it changed: what was applied before is for a plan to know.
+func against(rules *policy.Policy, set *tenant.Set) tenant.Problems {
+	var problems tenant.Problems
+	for _, f := range set.Files {
+		if rules == nil || f.Tenant == nil {
+			continue
+		}
+		step := plan.Step{
+			Tenant: f.Name, Desired: &plan.Desired{Tenant: f.Tenant}, Applied: &plan.Applied{Tenant: f.Tenant},
+		}
+		for _, refusal := range rules.Judge(context.Background(), step) {
+			problems = append(problems, tenant.Problem{File: f.Path, Message: "policy: " + refusal})
+		}
+	}
+	return problems
+}
+
 func appProblem(f tenant.File, err error) tenant.Problem {
 	r := fault.RecordOf(err)
 	return tenant.Problem{File: f.Path, Message: "spec.app.path: " + r.Message, Hint: r.Hint}
 }
 
 // verdict writes what was found, a line a problem.
-func (t *terminal) verdict(set *tenant.Set, problems tenant.Problems) {
-	for _, p := range problems {
+func (t *terminal) verdict(found *findings) {
+	for _, p := range found.Problems {
 		fmt.Fprintln(t.err, clean(p.String()))
 	}
-	for _, name := range set.Ignored {
+	for _, name := range found.Ignored {
 		fmt.Fprintf(t.err, "note: %s is not read\n", clean(name))
 	}
-	bad := map[string]bool{}
-	for _, p := range problems {
-		bad[p.File] = true
+	invalid := len(found.invalid)
+	if found.invalid[policy.File] {
+		invalid--
+		fmt.Fprintf(t.err, "%s invalid\n", policy.File)
 	}
-	switch n := len(set.Files); {
-	case len(bad) > 0:
-		fmt.Fprintf(t.err, "%d of %s invalid\n", len(bad), plural(n, "tenant file"))
-	case n == 0:
+	switch {
+	case invalid > 0:
+		fmt.Fprintf(t.err, "%d of %s invalid\n", invalid, plural(found.Files, "tenant file"))
+	case found.Files == 0:
 		fmt.Fprintln(t.err, "note: there is no tenant file")
 	default:
-		fmt.Fprintf(t.out, "%s valid\n", plural(n, "tenant file"))
+		fmt.Fprintf(t.out, "%s valid\n", plural(found.Files, "tenant file"))
 	}
 }
 
