@@ -41,6 +41,9 @@ var theLanguage = stdsync.OnceValues(func() (*language, error) {
 	env, err := cel.NewEnv(
 		cel.OptionalTypes(), ext.Strings(), ext.Lists(), ext.Sets(),
 		ext.NativeTypes(reflect.TypeFor[tenant.Tenant](), reflect.TypeFor[Change](), ext.ParseStructTag("json")),
+		func(env *cel.Env) (*cel.Env, error) {
+			return cel.CustomTypeProvider(strictFields{env.CELTypeProvider()})(env)
+		},
 		cel.Variable("tenant", cel.ObjectType("tenant.Tenant")),
 		cel.Variable("applied", cel.ObjectType("tenant.Tenant")),
 		cel.Variable("change", cel.ObjectType("policy.Change")),
@@ -58,6 +61,30 @@ var theLanguage = stdsync.OnceValues(func() (*language, error) {
 	}
 	return &language{env: env, lenient: lenient}, nil
 })
+
+// strictFields makes it an error to read a field of null, which CEL takes for
+// null again: applied.compute.cpu != 256 would hold for a new tenant.
+type strictFields struct{ types.Provider }
+
+// FindStructFieldType returns a field's type and how to read it.
+func (p strictFields) FindStructFieldType(of, field string) (*types.FieldType, bool) {
+	found, ok := p.Provider.FindStructFieldType(of, field)
+	if !ok {
+		return nil, false
+	}
+	strict := *found
+	strict.GetFrom = func(object any) (any, error) {
+		if reflect.Indirect(reflect.ValueOf(object)).Kind() != reflect.Struct {
+			return nil, fmt.Errorf("%s is read of null", field)
+		}
+		value, err := found.GetFrom(object)
+		if err == nil && reflect.ValueOf(value).Kind() == reflect.Pointer && !found.IsSet(object) {
+			return nil, nil // a part that is not there is null, too
+		}
+		return value, err
+	}
+	return &strict, true
+}
 
 // flaw is what is wrong with an expression, at a line and column of it, from 1.
 type flaw struct {
