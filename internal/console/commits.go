@@ -37,18 +37,28 @@ func view(p sync.Progress) Commit {
 }
 
 func (s *Server) commits(w http.ResponseWriter, r *http.Request) error {
-	limit := defaultCommits
-	if v := r.URL.Query().Get("limit"); v != "" {
-		var err error
-		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > maxCommits {
-			return fault.Errorf(fault.Invalid, "limit=%s is not a number from 1 to %d", v, maxCommits)
-		}
+	limit, err := limitOf(r)
+	if err != nil {
+		return err
 	}
 	found, err := s.config.Ledger.Commits(r.Context(), limit)
 	if err != nil {
 		return fmt.Errorf("read commits: %w", err)
 	}
 	return answer(w, orEmpty(found))
+}
+
+func limitOf(r *http.Request) (int, error) {
+	v := r.URL.Query().Get("limit")
+	if v == "" {
+		return defaultCommits, nil
+	}
+	limit, err := strconv.Atoi(v)
+	if err != nil || limit < 1 || limit > maxCommits {
+		return 0, fault.Errorf(fault.Invalid, "limit=%s is not a number from 1 to %d", v, maxCommits).
+			WithHint("leave it out for %d", defaultCommits)
+	}
+	return limit, nil
 }
 
 // commit answers with a commit. With wait it answers once the commit is

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"syscall"
 	"time"
 
@@ -26,6 +27,15 @@ type Config struct {
 	Platform Platform
 	Loop     Loop
 	Secrets  Secrets
+	Reviews  Reviews      // nil where there is no forge
+	Webhook  http.Handler // of POST /webhooks/github, which has a check of its own; nil for none
+
+	// PublicURL is what browsers and the forge call the console, such as
+	// https://gitopsd.example.com; "" where only this machine reaches it.
+	PublicURL string
+	// PublicRead lets anybody read the pages, but not what apps and compilers
+	// wrote.
+	PublicRead bool
 
 	Addr   string     // to listen on, host:port
 	Data   string     // directory of the token, and of api.json for the command line
@@ -39,9 +49,14 @@ type Config struct {
 type Server struct {
 	config   Config
 	token    string
+	public   *url.URL // nil if there is none
+	sessions sessions
+	wrong    wrongTokens
+	pages    *pages
 	handler  http.Handler
 	listener net.Listener
 	changes  changes
+	watching chan struct{} // one of each page that waits for news
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -52,9 +67,18 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{config: c}
+	s := &Server{config: c, wrong: wrongTokens{waiting: map[string]int{}}, watching: make(chan struct{}, maxWatching)}
 	var err error
+	if s.public, err = parsePublic(c.PublicURL); err != nil {
+		return nil, err
+	}
 	if s.token, err = loadToken(s.tokenFile()); err != nil {
+		return nil, err
+	}
+	if s.sessions, err = newSessions(s.token); err != nil {
+		return nil, err
+	}
+	if s.pages, err = loadPages(); err != nil {
 		return nil, err
 	}
 	s.handler = s.routes()
@@ -134,6 +158,8 @@ func (s *Server) routes() http.Handler {
 		"GET /api/v1/commits":                      s.commits,
 		"GET /api/v1/commits/{sha}":                s.commit,
 		"POST /api/v1/commits/{sha}/approve":       s.approve,
+		"GET /api/v1/pulls":                        s.pulls,
+		"GET /api/v1/pulls/{number}":               s.pull,
 		"GET /api/v1/applied":                      s.applied,
 		"GET /api/v1/receipts":                     s.receipts,
 		"GET /api/v1/tombstones":                   s.tombstones,
@@ -144,8 +170,14 @@ func (s *Server) routes() http.Handler {
 	root := http.NewServeMux()
 	root.Handle("GET /healthz", endpoint(s.health))
 	root.Handle("/api/", s.authorised(api))
-	root.Handle("/", endpoint(unknown))
-	return s.atHome(root)
+	root.Handle("/", s.site())
+	if s.config.Webhook == nil {
+		return s.atHome(s.sameOrigin(root))
+	}
+	outer := http.NewServeMux()
+	outer.Handle("POST /webhooks/github", s.config.Webhook)
+	outer.Handle("/", s.sameOrigin(root))
+	return s.atHome(outer)
 }
 
 func unknown(_ http.ResponseWriter, r *http.Request) error {

@@ -180,7 +180,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{"GET", "/api/v1/tenants/none", "", 404, fault.NotFound},
 		{"GET", "/api/v1/nothing", "", 404, fault.NotFound},
-		{"GET", "/", "", 404, fault.NotFound},
+		{"GET", "/nothing", "", 404, fault.NotFound},
 		{"DELETE", "/api/v1/tenants", "", 404, fault.NotFound},
 		{"GET", "/api/v1/tenants/none/logs", "", 404, fault.NotFound},
 		{"GET", "/api/v1/tenants/none/logs?follow=perhaps", "", 422, fault.Invalid},

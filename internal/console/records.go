@@ -9,6 +9,7 @@ import (
 	"github.com/gitopsd/gitopsd/internal/pipeline"
 	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/platform"
+	"github.com/gitopsd/gitopsd/internal/review"
 	"github.com/gitopsd/gitopsd/internal/sync"
 	"github.com/gitopsd/gitopsd/internal/tenant"
 )
@@ -63,6 +64,14 @@ type Secrets interface {
 	SetSecret(ctx context.Context, tenant, name, value string) error
 }
 
+// Reviews are the plans of pull requests.
+type Reviews interface {
+	// Report returns the plan of a pull request; fault.NotFound if there is none.
+	Report(ctx context.Context, number int) (review.Report, error)
+	// Pulls returns the plans of the open pull requests, newest first.
+	Pulls(ctx context.Context, limit int) ([]review.Report, error)
+}
+
 // Record is what the ledger knows of one tenant.
 type Record struct {
 	plan.Applied
@@ -71,6 +80,7 @@ type Record struct {
 	Accepted time.Time     // its file changed last
 	Deployed time.Time     // Release took traffic
 	Run      *pipeline.Run // that is running, else queued, else ended last
+	Pull     int           // that it is a preview of, 0 for a tenant of the branch
 }
 
 // Refusal is what a commit asked for and was refused: an invalid file, or a
@@ -100,6 +110,7 @@ type Summary struct {
 	Commit   string    `json:"commit"`            // accepted last
 	Accepted time.Time `json:"accepted,omitzero"` // its file changed last
 	Deployed time.Time `json:"deployed,omitzero"` // the release took traffic
+	Pull     int       `json:"pull,omitempty"`    // that it is a preview of
 }
 
 // Detail is everything about one tenant.

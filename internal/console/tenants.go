@@ -21,13 +21,21 @@ const (
 )
 
 func (s *Server) tenants(w http.ResponseWriter, r *http.Request) error {
-	records, err := s.config.Ledger.Tenants(r.Context())
+	list, err := s.summaries(r.Context())
 	if err != nil {
-		return fmt.Errorf("read tenants: %w", err)
+		return err
 	}
-	refusals, err := s.config.Ledger.Refusals(r.Context(), nil)
+	return answer(w, list)
+}
+
+func (s *Server) summaries(ctx context.Context) ([]Summary, error) {
+	records, err := s.config.Ledger.Tenants(ctx)
 	if err != nil {
-		return fmt.Errorf("read refusals: %w", err)
+		return nil, fmt.Errorf("read tenants: %w", err)
+	}
+	refusals, err := s.config.Ledger.Refusals(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("read refusals: %w", err)
 	}
 	list := make([]Summary, len(records))
 	for i, rec := range records {
@@ -37,13 +45,13 @@ func (s *Server) tenants(w http.ResponseWriter, r *http.Request) error {
 		}
 		list[i] = s.summary(rec, refused)
 	}
-	return answer(w, list)
+	return list, nil
 }
 
 func (s *Server) summary(r Record, refused *Refusal) Summary {
 	sum := Summary{
 		Name: r.Name, Phase: r.Phase, Message: messageOf(r, refused), Release: r.Release, Commit: r.Commit,
-		Accepted: r.Accepted, Deployed: r.Deployed,
+		Accepted: r.Accepted, Deployed: r.Deployed, Pull: r.Pull,
 	}
 	if !r.Deleted {
 		sum.URL = s.url(r.Name + "." + s.config.Domain)
@@ -64,17 +72,25 @@ func (s *Server) url(host string) string {
 }
 
 func (s *Server) tenant(w http.ResponseWriter, r *http.Request) error {
-	ctx, name := r.Context(), r.PathValue("name")
+	d, err := s.detail(r.Context(), r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	return answer(w, d)
+}
+
+// detail gathers all there is to know of a tenant.
+func (s *Server) detail(ctx context.Context, name string) (Detail, error) {
 	d := Detail{Summary: Summary{Name: name}}
 	refusals, err := s.config.Ledger.Refusals(ctx, []string{name})
 	if err != nil {
-		return fmt.Errorf("read refusals: %w", err)
+		return d, fmt.Errorf("read refusals: %w", err)
 	}
 	if found, ok := refusals[name]; ok {
 		d.Refused = &found
 	}
 	if d.Receipts, err = s.config.Ledger.Receipts(ctx, name); err != nil {
-		return fmt.Errorf("read receipts: %w", err)
+		return d, fmt.Errorf("read receipts: %w", err)
 	}
 	rec, err := s.config.Ledger.Tenant(ctx, name)
 	switch {
@@ -82,17 +98,14 @@ func (s *Server) tenant(w http.ResponseWriter, r *http.Request) error {
 		d.Summary, d.Applied = s.summary(rec, d.Refused), &rec.Applied
 		s.addHosts(&d)
 		if err := s.addInstances(ctx, &d); err != nil {
-			return err
+			return d, err
 		}
 	case !fault.Is(err, fault.NotFound):
-		return fmt.Errorf("read tenant %s: %w", name, err)
+		return d, fmt.Errorf("read tenant %s: %w", name, err)
 	case !notThere(&d):
-		return noTenant(name)
+		return d, noTenant(name)
 	}
-	if err := s.addHistory(ctx, &d); err != nil {
-		return err
-	}
-	return answer(w, d)
+	return d, s.addHistory(ctx, &d)
 }
 
 func noTenant(name string) error {
