@@ -19,9 +19,9 @@ var (
 	patient = Retry{Attempts: 6, Base: time.Second, Cap: 30 * time.Second}
 )
 
-// Machines returns the three machines.
+// Machines returns the four machines.
 func Machines() []Machine {
-	return []Machine{provision(), deploy(), deprovision()}
+	return []Machine{provision(), deploy(), deprovision(), restore()}
 }
 
 func provision() Machine {
@@ -85,6 +85,51 @@ func deprovision() Machine {
 			{Name: "RemoveReleases", Task: "RemoveReleases", Timeout: 5 * time.Minute, Retry: patient, Next: "VerifyAbsent"},
 			{Name: "VerifyAbsent", Task: "VerifyAbsent", Timeout: time.Minute, Retry: patient, Next: "Receipt"},
 			{Name: "Receipt", Task: "Receipt", Timeout: 10 * time.Second, Retry: quick},
+		},
+	}
+}
+
+// restore has two ways back: where its data were not touched yet, a tenant that
+// fails is brought back as it is; from there on, what it had before is put back
+// first. Both end with infrastructure that is known to be what the run's file says.
+func restore() Machine {
+	return Machine{
+		Name: "restore", Version: 1, Start: "Validate",
+		Comment: "Puts a snapshot's data in the place of a tenant's; if that fails, brings the tenant back with what it had.",
+		States: []State{
+			{Name: "Validate", Task: "Validate", Timeout: 10 * time.Second, Retry: quick, Next: "VerifySnapshot"},
+			{Name: "VerifySnapshot", Task: "VerifySnapshot", Timeout: 30 * time.Minute, Retry: quick, Catch: "ReturnDatabase", Next: StateSnapshot},
+			{
+				Name: StateSnapshot, Comment: "Of what is there now, so that the restore can be undone.",
+				Task: "Snapshot", Timeout: time.Hour, Retry: patient, Catch: "ReturnDatabase", Next: "RemoveRoute",
+			},
+			{Name: "RemoveRoute", Task: "RemoveRoute", Timeout: time.Minute, Retry: patient, Catch: "ReturnDatabase", Next: "Drain"},
+			{Name: "Drain", Task: "Drain", Timeout: 5 * time.Minute, Retry: patient, Catch: "ReturnDatabase", Next: "RestoreData"},
+			{
+				Name: "RestoreData", Comment: "All or nothing.",
+				Task: "RestoreData", Timeout: 2 * time.Hour, Retry: quick, Catch: "ReturnDatabase", Next: "MigrateData",
+			},
+			{
+				Name: "MigrateData", Comment: "To what the release needs that served before, and will again.",
+				Task: "MigrateData", Timeout: 10 * time.Minute, Retry: quick, Catch: "StopAgain", Next: "Assemble",
+			},
+			{Name: "Assemble", Task: "Assemble", Timeout: 10 * time.Second, Retry: quick, Catch: "StopAgain", Next: "EnsureDatabase"},
+			{Name: "EnsureDatabase", Task: "EnsureDatabase", Timeout: time.Minute, Retry: patient, Catch: "StopAgain", Next: "EnsureCacheUser"},
+			{Name: "EnsureCacheUser", Task: "EnsureCacheUser", Timeout: time.Minute, Retry: patient, Catch: "StopAgain", Next: "EnsureInfrastructure"},
+			{Name: "EnsureInfrastructure", Task: "EnsureInfrastructure", Timeout: 5 * time.Minute, Retry: patient, Catch: "StopAgain", Next: "AwaitServing"},
+			{Name: "AwaitServing", Task: "AwaitServing", Timeout: 2 * time.Minute, Retry: quick, Catch: "StopAgain", Next: "RecordInfrastructure"},
+			{Name: "RecordInfrastructure", Task: "RecordInfrastructure", Timeout: 10 * time.Second, Retry: quick},
+
+			{Name: "StopAgain", Task: "Drain", Timeout: 5 * time.Minute, Retry: patient, Catch: "ReturnDatabase", Next: "ReturnData"},
+			{
+				Name: "ReturnData", Comment: "Puts back what there was when the run began.",
+				Task: "ReturnData", Timeout: 2 * time.Hour, Retry: patient, Catch: "ReturnDatabase", Next: "ReturnDatabase",
+			},
+			{Name: "ReturnDatabase", Task: "EnsureDatabase", Timeout: time.Minute, Retry: patient, Next: "ReturnCacheUser"},
+			{Name: "ReturnCacheUser", Task: "EnsureCacheUser", Timeout: time.Minute, Retry: patient, Next: "ReturnInfrastructure"},
+			{Name: "ReturnInfrastructure", Task: "EnsureInfrastructure", Timeout: 5 * time.Minute, Retry: patient, Next: "ReturnRecord"},
+			{Name: "ReturnRecord", Task: "RecordInfrastructure", Timeout: 10 * time.Second, Retry: quick, Next: "NotRestored"},
+			{Name: "NotRestored", Fail: true},
 		},
 	}
 }

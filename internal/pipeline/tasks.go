@@ -51,6 +51,11 @@ func Tasks(d Deps) map[string]Task {
 		"RemoveReleases":        d.byName(d.Platform.RemoveReleases),
 		"VerifyAbsent":          d.verifyAbsent,
 		"Receipt":               d.receipt,
+		"VerifySnapshot":        d.verifySnapshot,
+		"RestoreData":           d.restoreData,
+		"MigrateData":           d.migrateData,
+		"AwaitServing":          d.awaitServing,
+		"ReturnData":            d.returnData,
 	}
 }
 

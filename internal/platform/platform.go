@@ -57,8 +57,9 @@ type Platform interface {
 	AwaitRelease(ctx context.Context, tenant string, p release.Pointer) error
 
 	// Snapshot saves the tenant's data (database, keys), its current release and
-	// the assets served, and returns where. Without data, "". Once the data are
-	// being destroyed it returns the last one that was taken. Only the newest few
+	// the assets served, and returns where: a path whose last element is its name.
+	// Without data, "". Once the data are being destroyed it returns the last one
+	// that was taken. Only the newest few
 	// are kept, where one that was verified counts as new.
 	Snapshot(ctx context.Context, tenant string) (string, error)
 	// Snapshots returns a tenant's snapshots, newest first, those of a tenant
