@@ -159,12 +159,13 @@ func firstSentence(s map[string]any) string {
 func (w violations) notOne(path []string, s map[string]any) {
 	var all, present []string
 	branches, _ := s["oneOf"].([]any)
+	has, _ := dig(w.value, path...).(map[string]any)
 	for _, branch := range branches {
 		required, _ := dig(branch, "required").([]any)
 		for _, key := range required {
 			name, _ := key.(string)
 			all = append(all, name)
-			if _, ok := dig(w.value, path...).(map[string]any)[name]; ok {
+			if _, ok := has[name]; ok {
 				present = append(present, name)
 			}
 		}

@@ -110,14 +110,21 @@ func (r *report) keysOf(n *yaml.Node) map[string]int {
 	return keys
 }
 
-// dig returns the value at a path of JSON objects, or nil.
+// dig returns the value at a path of JSON objects and lists, or nil.
 func dig(v any, path ...string) any {
 	for _, token := range path {
-		m, ok := v.(map[string]any)
-		if !ok {
+		switch at := v.(type) {
+		case map[string]any:
+			v = at[token]
+		case []any:
+			i, err := strconv.Atoi(token)
+			if err != nil || i < 0 || i >= len(at) {
+				return nil
+			}
+			v = at[i]
+		default:
 			return nil
 		}
-		v = m[token]
 	}
 	return v
 }
