@@ -122,7 +122,7 @@ func (l *Loop) deliverAll(ctx context.Context) error {
 	ticker := time.NewTicker(l.Interval)
 	defer ticker.Stop()
 	for {
-		if err := l.deliverDue(ctx); err != nil {
+		if err := l.Deliver(ctx); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -140,7 +140,8 @@ func (l *Loop) deliverAll(ctx context.Context) error {
 	}
 }
 
-func (l *Loop) deliverDue(ctx context.Context) error {
+// Deliver hands the statuses that are due to the reporter. Run does it by itself.
+func (l *Loop) Deliver(ctx context.Context) error {
 	for {
 		due, err := l.Ledger.Outbox(ctx, time.Now(), 100)
 		if err != nil {
