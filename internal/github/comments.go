@@ -48,7 +48,8 @@ func commentsOf(list []*github.IssueComment) []review.Comment {
 	for _, c := range list {
 		if pull := pullOfComment(c.GetHTMLURL()); pull != 0 {
 			comments = append(comments, review.Comment{
-				ID: c.GetID(), Pull: pull, Author: c.GetUser().GetLogin(), Body: c.GetBody(), Updated: c.GetUpdatedAt().Time,
+				ID: c.GetID(), Pull: pull, Author: c.GetUser().GetLogin(), Body: c.GetBody(),
+				Updated: c.GetUpdatedAt().Time, Edited: !c.GetUpdatedAt().Equal(c.GetCreatedAt()),
 			})
 		}
 	}

@@ -170,10 +170,11 @@ func (c *Client) pullOf(p *github.PullRequest) review.Pull {
 		Ref:    fmt.Sprintf("refs/pull/%d/head", p.GetNumber()),
 		Branch: p.GetHead().GetRef(),
 		// A head without a repository was in a fork that is deleted.
-		Fork:   p.GetHead().Repo == nil || p.GetHead().GetRepo().GetID() != p.GetBase().GetRepo().GetID(),
-		Draft:  p.GetDraft(),
-		Pushed: p.GetHead().GetRepo().GetPushedAt().Time,
-		Closed: p.GetState() == "closed",
+		Fork:    p.GetHead().Repo == nil || p.GetHead().GetRepo().GetID() != p.GetBase().GetRepo().GetID(),
+		Draft:   p.GetDraft(),
+		Pushed:  p.GetHead().GetRepo().GetPushedAt().Time,
+		Updated: p.GetUpdatedAt().Time,
+		Closed:  p.GetState() == "closed",
 	}
 	for _, l := range p.Labels {
 		pull.Labels = append(pull.Labels, l.GetName())
