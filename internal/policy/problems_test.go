@@ -165,3 +165,38 @@ func TestHostileFiles(t *testing.T) {
 		}
 	}
 }
+
+// FuzzLoad checks what holds for any input: an answer, soon, and only one kind of
+// it; the same one again; and that what is accepted judges.
+func FuzzLoad(f *testing.F) {
+	f.Add(full)
+	f.Add(ruled("tenant.labels[tenant.app.env.X].contains('a')", ", on: [change, deletion]"))
+	f.Add(listing("ann", "ssh-ed25519 AAAA"))
+	f.Add(head + "  preview: {maxAge: 1d}\n  allow: {sources: [\"git:https://*.example/**\"]}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		start := time.Now()
+		p, problems, err := policy.Load(repository(text), plan.DefaultBrake)
+		if err != nil || (p == nil) == (len(problems) == 0) {
+			t.Fatalf("policy %v, problems %v, error %v", p, problems, err)
+		}
+		for _, problem := range problems {
+			if problem.Line < 1 || problem.Column < 1 || strings.ContainsAny(problem.String(), "\n\x00\x1b") {
+				t.Errorf("problem %+v", problem)
+			}
+		}
+		_, again, _ := policy.Load(repository(text), plan.DefaultBrake)
+		if diff := cmp.Diff(problems, again); diff != "" {
+			t.Errorf("read twice:\n%s", diff)
+		}
+		if p != nil {
+			first, second := p.Judge(t.Context(), added(acme(nil))), p.Judge(t.Context(), added(acme(nil)))
+			if diff := cmp.Diff(first, second); diff != "" {
+				t.Errorf("judged twice:\n%s", diff)
+			}
+			p.Judge(t.Context(), deleted(acme(nil)))
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}

@@ -94,6 +94,10 @@ const (
 	maxStepCost = 1_000_000 // of all of them
 )
 
+// maxTime is a second bound of them all, far above what the cost allows: it is
+// there for a machine that hardly runs.
+const maxTime = 10 * time.Second
+
 // evaluate asks the rules about a step and returns the refusals.
 func evaluate(ctx context.Context, rules []rule, s plan.Step) []string {
 	kind := onChange
@@ -112,6 +116,9 @@ func evaluate(ctx context.Context, rules []rule, s plan.Step) []string {
 			continue
 		}
 		if vars == nil {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, maxTime)
+			defer cancel()
 			var err error
 			if vars, err = cel.NewActivation(variables(s)); err != nil {
 				return append(refusals, fmt.Sprintf("rule %s cannot be evaluated: %v (%s)", r.name, err, r.place))
@@ -138,14 +145,11 @@ func (r *rule) ask(ctx context.Context, vars cel.Activation, left *int64) (bool,
 	return ask(ctx, r.expect, vars, left)
 }
 
-// ask evaluates one expression and takes what it cost from what is left. The time
-// is a second bound, far above what the cost allows.
+// ask evaluates one expression and takes what it cost from what is left.
 func ask(ctx context.Context, program cel.Program, vars cel.Activation, left *int64) (bool, error) {
 	if *left <= 0 {
 		return false, errTooCostly
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	value, details, err := program.ContextEval(ctx, vars)
 	if details != nil && details.ActualCost() != nil {
 		*left -= int64(min(*details.ActualCost(), maxStepCost))
