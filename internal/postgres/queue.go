@@ -47,7 +47,7 @@ WITH next AS (
 	UPDATE gitopsd.tenants t SET done_infra = '',
 		done_app = CASE WHEN r.operation IN ('deprovision', 'purge') THEN '' ELSE t.done_app END
 	FROM next JOIN gitopsd.runs r ON r.id = next.id
-	WHERE t.name = r.tenant AND r.operation NOT IN ('deploy', 'restore')
+	WHERE t.name = r.tenant AND r.operation <> 'deploy'
 )
 UPDATE gitopsd.runs r SET status = 'running', started = clock_timestamp()
 FROM next WHERE r.id = next.id RETURNING ` + runColumns + `, r.seq`
