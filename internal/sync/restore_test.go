@@ -43,7 +43,7 @@ func TestRestore(t *testing.T) {
 	w.must(w.ledger.RecordInfrastructure(w.ctx, run))
 	w.must(w.ledger.Finish(w.ctx, run.ID, nil))
 	w.must(w.loop.Turn(w.ctx, false))
-	w.wantStarted("deploy a")
+	w.wantStarted("update a")
 	w.finish()
 
 	// One that fails half-way leads to an update, not to a lost tenant.
@@ -70,9 +70,8 @@ func TestRestore(t *testing.T) {
 	w.finish()
 	w.drop("a")
 	w.commit("delete it")
-	w.done()
+	w.turn()
 	refused("a", fault.Conflict)
-	w.must(w.ledger.EndGrace(w.ctx, "a"))
 	w.done()
 	refused("a", fault.NotFound)
 }
