@@ -8,8 +8,8 @@ import (
 )
 
 // channel is where transactions announce that something is to be seen: a commit
-// held, approved or accepted, runs queued, claimed or ended, a status put. What
-// a run does between is too frequent to wake anyone for.
+// held, approved or accepted, runs queued, claimed or ended, a status, report or
+// notice put. What a run does between is too frequent to wake anyone for.
 const channel = "gitopsd_changes"
 
 // Changes delivers whenever something may have changed, until ctx ends; then

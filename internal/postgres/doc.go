@@ -17,6 +17,13 @@
 //     which starts to change infrastructure by making it unknown.
 //   - A receipt forgets a tenant only while its deletion is still what is
 //     desired.
+//   - A preview is a tenant that no commit knows: what follows the branch does
+//     not see it, and neither takes the other's name.
+//   - Of the notices of a key the last one counts. It is due until the forge
+//     shows it or it is given up, and what is over is not repeated.
+//   - An approval of a plan lets one commit through, in the transaction that
+//     accepts it.
+//   - State changes in the very transaction that changes what it stands for.
 //
 // A run:
 //

@@ -11,6 +11,7 @@ import (
 	"github.com/gitopsd/gitopsd/internal/pipeline"
 	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/postgres"
+	"github.com/gitopsd/gitopsd/internal/review"
 	"github.com/gitopsd/gitopsd/internal/sync"
 )
 
@@ -39,6 +40,26 @@ func writes(ctx context.Context, l *postgres.Ledger, head string) map[string]fun
 		},
 		"RecordReceipt": func() error { return l.RecordReceipt(ctx, run, pipeline.Receipt{At: time.Now()}) },
 		"Finish":        func() error { return l.Finish(ctx, "acme-1", nil) },
+		"GiveUp":        func() error { return l.GiveUp(ctx, 1, "refused") },
+
+		"PutReport":       func() error { return l.PutReport(ctx, report(9, "new"), []review.Notice{note("b", 1)}) },
+		"PutNotices":      func() error { return l.PutNotices(ctx, []review.Notice{note("c", 1)}) },
+		"NoticeDelivered": func() error { return l.NoticeDelivered(ctx, "a", 1, 7) },
+		"NoticePostponed": func() error { return l.NoticePostponed(ctx, "a", 1, time.Now(), "down") },
+		"Prune":           func() error { return l.Prune(ctx, time.Now().Add(time.Hour)) },
+		"SawHead":         func() error { _, err := l.SawHead(ctx, 7, sha(1), time.Now()); return err },
+		"PutCommand": func() error {
+			_, err := l.PutCommand(ctx, review.Command{Comment: 5, At: time.Now()}, []review.Notice{note("d", 1)})
+			return err
+		},
+		"ApprovePlan": func() error { return l.ApprovePlan(ctx, review.PlanApproval{Fingerprint: "f", By: "ann"}) },
+		"PutPreview": func() error {
+			return l.PutPreview(ctx, preview(1), pipeline.Run{ID: "preview", Operation: plan.Provision})
+		},
+		"EndPreview": func() error { return l.EndPreview(ctx, "beta-pr-2", pipeline.Run{ID: "end"}) },
+		"Announced": func() error {
+			return l.Announced(ctx, "acme-1", pipeline.Running, []review.Notice{note("e", 1)})
+		},
 	}
 }
 
@@ -62,6 +83,10 @@ func TestOnlyTheHolderWrites(t *testing.T) {
 	accept(t, old, 1, want(plan.Provision, "acme", 1))
 	claim(t, old)
 	must(t, old.PutStatus(ctx, sync.CommitStatus{Commit: sha(1), State: sync.StatePending}))
+	must(t, old.PutNotices(ctx, []review.Notice{note("a", 1)}))
+	must(t, old.PutPreview(ctx, preview(2), pipeline.Run{}))
+	_, err := old.PutDelivery(ctx, "seen", "s", time.Now())
+	must(t, err)
 
 	// The old one hangs: its connection stands, its time runs out.
 	conn := got(pgx.Connect(ctx, url))(t)
