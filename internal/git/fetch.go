@@ -120,6 +120,11 @@ func (m *Mirror) rebuild(ctx context.Context) (plumbing.Hash, error) {
 		_ = os.RemoveAll(b.dir)
 		return plumbing.ZeroHash, err
 	}
+	swapped, err := lockFile(ctx, m.swapLock()) // no merge writes into both
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer swapped()
 	old := m.cfg.Dir + ".old"
 	if err := os.RemoveAll(old); err != nil {
 		return plumbing.ZeroHash, err
@@ -154,6 +159,8 @@ func (m *Mirror) reopen() (plumbing.Hash, error) {
 	return head, nil
 }
 
+func (m *Mirror) swapLock() string { return m.cfg.Dir + ".swap.lock" }
+
 // removeQuarantines removes what killed fetches left; the lock is held, so
 // none is in use.
 func removeQuarantines(dir string) {
@@ -171,6 +178,15 @@ func removeQuarantines(dir string) {
 // lockFile takes an exclusive lock between processes, which ends with this
 // process at the latest. The file stays.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
+	return flock(ctx, path, syscall.LOCK_EX)
+}
+
+// shareLock takes a lock that excludes only lockFile.
+func shareLock(ctx context.Context, path string) (unlock func(), err error) {
+	return flock(ctx, path, syscall.LOCK_SH)
+}
+
+func flock(ctx context.Context, path string, how int) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
@@ -179,7 +195,7 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 		if err == nil {
 			return func() { _ = f.Close() }, nil
 		}

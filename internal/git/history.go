@@ -92,7 +92,15 @@ type walk struct {
 	marks   map[plumbing.Hash]int
 	queue   commitQueue
 	queued  map[plumbing.Hash]bool
-	open    int // queued commits marked above and not below
+	isOpen  func(marks int) bool // nil: above and not below
+	open    int                  // queued commits whose marks are
+}
+
+func (w *walk) opens(marks int) bool {
+	if w.isOpen == nil {
+		return marks == above
+	}
+	return marks != 0 && w.isOpen(marks)
 }
 
 func (m *Mirror) newWalk() (*walk, error) {
@@ -126,14 +134,14 @@ func (w *walk) add(c *commitInfo, marks int) {
 	}
 	w.marks[c.hash] = now
 	if w.queued[c.hash] {
-		if old == above {
+		if w.opens(old) {
 			w.open--
 		}
 	} else {
 		w.queued[c.hash] = true
 		heap.Push(&w.queue, c)
 	}
-	if now == above {
+	if w.opens(now) {
 		w.open++
 	}
 }
@@ -153,7 +161,7 @@ func (w *walk) reach(h plumbing.Hash, marks int) error {
 func (w *walk) pop() (*commitInfo, int) {
 	c := heap.Pop(&w.queue).(*commitInfo)
 	delete(w.queued, c.hash)
-	if w.marks[c.hash] == above {
+	if w.opens(w.marks[c.hash]) {
 		w.open--
 	}
 	return c, w.marks[c.hash]
