@@ -19,6 +19,9 @@
 //	GET  /api/v1/tenants/{name}                 Detail
 //	GET  /api/v1/tenants/{name}/logs?follow=    text
 //	POST /api/v1/tenants/{name}/retry
+//	GET  /api/v1/tenants/{name}/snapshots       []platform.Snapshot; DELETE of one that is gone
+//	POST /api/v1/tenants/{name}/restore         Restore
+//	POST /api/v1/tenants/{name}/purge           ends the grace period
 //	PUT  /api/v1/tenants/{name}/secrets/{key}   the body is the value
 //	GET  /api/v1/commits?limit=                 []Commit, newest first
 //	GET  /api/v1/commits/{sha}?wait=25s         Commit; HEAD is the newest

@@ -14,7 +14,7 @@ import (
 	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
-// Ledger is what is recorded, and the one thing that a user adds to it.
+// Ledger is what is recorded, and the few things that a user adds to it.
 type Ledger interface {
 	// Tenants returns every tenant, deleted ones too until they are purged, by name.
 	Tenants(ctx context.Context) ([]Record, error)
@@ -38,6 +38,9 @@ type Ledger interface {
 	Commits(ctx context.Context, limit int) ([]Listed, error)
 	// Approve lets a held commit be carried out.
 	Approve(ctx context.Context, commit, who string) error
+	// EndGrace ends a deleted tenant's grace period; fault.Conflict if it is not
+	// one whose data is kept.
+	EndGrace(ctx context.Context, tenant string) error
 	// Applied returns what is recorded of the named tenants, or of all if nil.
 	Applied(ctx context.Context, names []string) (map[string]plan.Applied, error)
 	// Head returns the accepted commit, "" before the first.
@@ -50,11 +53,17 @@ type Ledger interface {
 type Platform interface {
 	Instances(ctx context.Context, tenant string) ([]platform.Instance, error)
 	Logs(ctx context.Context, tenant string, w io.Writer, follow bool) error
+	// Snapshots returns a tenant's, newest first, also of one that is gone.
+	Snapshots(ctx context.Context, tenant string) ([]platform.Snapshot, error)
+	RemoveSnapshots(ctx context.Context, tenant string) error
 }
 
 // Loop is the loop that follows the branch.
 type Loop interface {
 	Retry(ctx context.Context, name string) error
+	// Restore queues a run that puts a snapshot's data in the place of a live
+	// tenant's, and returns the run's name.
+	Restore(ctx context.Context, name, snapshot string) (run string, err error)
 	Wake()
 	Health() sync.Health
 }
@@ -164,6 +173,18 @@ type Applied struct {
 	Domain  string                  `json:"domain"`
 	Brake   plan.Brake              `json:"brake"`
 	Tenants map[string]plan.Applied `json:"tenants"`
+}
+
+// Restore asks for a restore, and says which run carries it out.
+type Restore struct {
+	Tenant   string `json:"tenant,omitempty"`
+	Snapshot string `json:"snapshot"` // "": the newest
+	Run      string `json:"run,omitempty"`
+}
+
+// Purged says whose grace period was ended, or whose snapshots were removed.
+type Purged struct {
+	Tenant string `json:"tenant"`
 }
 
 // Stored says what became of a secret.

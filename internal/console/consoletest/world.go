@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	gosync "sync"
@@ -15,10 +16,11 @@ import (
 	"github.com/gitopsd/gitopsd/internal/pipeline"
 	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/platform"
+	"github.com/gitopsd/gitopsd/internal/review"
 	"github.com/gitopsd/gitopsd/internal/sync"
 )
 
-// World is a ledger, a platform, a loop and a secret store. Change it through
+// World is a ledger, a platform, a loop, a secret store and reviews. Change it through
 // Update; its methods see it whole.
 type World struct {
 	mu    gosync.Mutex
@@ -37,12 +39,14 @@ type State struct {
 	Tombstones []pipeline.Tombstone
 	Commits    []sync.Progress // newest first
 	Head       string
+	Reports    []review.Report // newest first
 	Health     sync.Health
 	Instances  []platform.Instance
 	Approvals  map[string]string // commit → who
 	Retried    []string
-	Secrets    map[string]string // tenant/name → value
-	Fails      error             // of every call to the ledger and the platform, if set
+	Snapshots  map[string][]platform.Snapshot // by tenant, newest first
+	Secrets    map[string]string              // tenant/name → value
+	Fails      error                          // of every call to the ledger and the platform, if set
 
 	// Logs are written in turn; a nil one makes the stream fail there.
 	Logs [][]byte
@@ -55,6 +59,7 @@ var (
 	_ console.Platform = (*World)(nil)
 	_ console.Loop     = (*World)(nil)
 	_ console.Secrets  = (*World)(nil)
+	_ console.Reviews  = (*World)(nil)
 )
 
 // New returns a World in the given state.
@@ -290,6 +295,25 @@ func (w *World) Health() sync.Health {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.state.Health
+}
+
+// Report implements console.Reviews.
+func (w *World) Report(_ context.Context, number int) (review.Report, error) {
+	all, err := w.Pulls(context.Background(), math.MaxInt)
+	for _, r := range all {
+		if r.Pull.Number == number {
+			return r, err
+		}
+	}
+	if err == nil {
+		err = fault.Errorf(fault.NotFound, "there is no report of %d", number)
+	}
+	return review.Report{}, err
+}
+
+// Pulls implements console.Reviews.
+func (w *World) Pulls(_ context.Context, limit int) ([]review.Report, error) {
+	return read(w, func(s State) []review.Report { return slices.Clone(s.Reports[:min(limit, len(s.Reports))]) })
 }
 
 // SetSecret implements console.Secrets.
