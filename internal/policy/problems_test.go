@@ -169,11 +169,16 @@ func TestHostileFiles(t *testing.T) {
 // FuzzLoad checks what holds for any input: an answer, soon, and only one kind of
 // it; the same one again; and that what is accepted judges.
 func FuzzLoad(f *testing.F) {
-	f.Add(full)
-	f.Add(ruled("tenant.labels[tenant.app.env.X].contains('a')", ", on: [change, deletion]"))
-	f.Add(listing("ann", "ssh-ed25519 AAAA"))
-	f.Add(head + "  preview: {maxAge: 1d}\n  allow: {sources: [\"git:https://*.example/**\"]}\n")
-	f.Fuzz(func(t *testing.T, text string) {
+	f.Add(full, "")
+	f.Add(listing("ann", "ssh-ed25519 AAAA"), "")
+	f.Add(head+"  preview: {maxAge: 1d}\n  allow: {sources: [\"git:https://*.example/**\"]}\n", "")
+	f.Add("", "tenant.labels[tenant.app.env.X].contains('a')")
+	f.Add("", `tenant.domains.exists(d, d.matches("^a+$")) || has(applied.app.git) && change.fields.map(f, f + "x").join(",") == "a"`)
+	f.Add("", `tenant.app.?design.models.orValue([]).all(m, sets.contains(["a"], m.fields.map(f, f.name).sort())) || "%s".format([1]) == ""`)
+	f.Fuzz(func(t *testing.T, text, expect string) {
+		if text == "" {
+			text = ruled(expect, ", on: [change, deletion]")
+		}
 		start := time.Now()
 		p, problems, err := policy.Load(repository(text), plan.DefaultBrake)
 		if err != nil || (p == nil) == (len(problems) == 0) {

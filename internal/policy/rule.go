@@ -90,8 +90,8 @@ func (l *loader) compile(lang *language, text any, on, path []string) cel.Progra
 // Bounds of what judging one step may cost, in CEL's units: about the number of
 // values touched, and of ten characters each.
 const (
-	maxRuleCost = 200_000   // of one expression
-	maxStepCost = 1_000_000 // of all of them
+	maxRuleCost = 100_000 // of one expression
+	maxStepCost = 300_000 // of all of them
 )
 
 // maxTime is a second bound of them all, far above what the cost allows: it is

@@ -190,7 +190,7 @@ func TestHostileRules(t *testing.T) {
 				t.Errorf("%.100s: allowed", expect)
 			}
 		}
-		if took := time.Since(start); took > 2*time.Second {
+		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("%.100s: took %v", expect, took)
 		}
 		t.Logf("%v %.60s: %s", time.Since(start).Round(time.Millisecond), expect, outcome)
@@ -214,10 +214,10 @@ func TestManyCostlyRulesAreBounded(t *testing.T) {
 	})
 	start := time.Now()
 	refusals := p.Judge(t.Context(), added(wide))
-	if n := len(refusals); n < 50 || n == 100 {
+	if n := len(refusals); n < 80 || n == 100 {
 		t.Errorf("%d of 100 rules refuse: %.300q", n, refusals)
 	}
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 	if n := len(p.Judge(t.Context(), added(acme(func(t *tenant.Tenant) { t.App.Design = &tenant.Design{} })))); n != 0 {
