@@ -1,6 +1,7 @@
 package sync_test
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -20,10 +21,18 @@ import (
 // A platform that lived through any history ends where a fresh one ends that is
 // given its last accepted commit, and on the way never deletes what is protected.
 func TestRandomHistories(t *testing.T) {
-	t.Parallel()
+	// A history takes half a second; more are tried with -rapid.checks.
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		if err := checks.Value.Set("15"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		h := &history{world: newWorld(t), rt: rt, approved: map[string]bool{}}
 		h.put("base", "one")
+		for _, name := range historyNames {
+			h.put(name, "one")
+		}
 		h.commit("Begin")
 		h.step()
 		for range rapid.IntRange(5, 14).Draw(rt, "acts") {
@@ -56,7 +65,7 @@ func (h *history) file(name string) string { return filepath.Join(h.repo, "tenan
 // act makes one or more commits, or moves the branch.
 func (h *history) act() {
 	h.n++
-	switch act := h.pick("act", []string{"edit", "edit", "edit", "many", "rename", "merge", "revert", "rewrite", "restart", "approve"}); act {
+	switch act := h.pick("act", []string{"edit", "edit", "edit", "many", "wipe", "rename", "merge", "revert", "rewrite", "restart", "approve"}); act {
 	case "edit":
 		h.edit()
 		h.commit("Edit")
@@ -65,6 +74,13 @@ func (h *history) act() {
 			h.edit()
 		}
 		h.commit("Edit many")
+	case "wipe":
+		for _, name := range historyNames[:rapid.IntRange(2, len(historyNames)).Draw(h.rt, "wiped")] {
+			if err := os.Remove(h.file(name)); err != nil && !os.IsNotExist(err) {
+				h.must(err)
+			}
+		}
+		h.commit("Delete many")
 	case "rename":
 		from, to := h.pick("from", historyNames), h.pick("to", historyNames)
 		if b, err := os.ReadFile(h.file(from)); err == nil && from != to {
