@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
@@ -20,14 +21,17 @@ import (
 
 // model is the ledger as plain maps and loops.
 type model struct {
-	l   *postgres.Ledger
-	ctx context.Context
+	l    *postgres.Ledger
+	conn *pgx.Conn // to look at all runs at once
+	ctx  context.Context
 
 	n       int // commits so far
 	head    string
 	tenants map[string]*plan.Applied
 	runs    []*pipeline.Run
 	status  map[string][]sync.CommitState // by commit
+	pull    map[string]int                // of the tenants that are previews
+	notices map[string]*noted
 }
 
 func (m *model) active(name string) bool {
@@ -52,10 +56,10 @@ func (m *model) accept(t *rapid.T) {
 		a.Passed = append(a.Passed, commit(100000+m.n))
 		m.status[sha(100000+m.n)] = nil
 	}
-	names := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c", "d"}), 0, 3, rapid.ID[string]).Draw(t, "tenants")
+	names := rapid.SliceOfNDistinct(rapid.SampledFrom(modelled), 0, 3, rapid.ID[string]).Draw(t, "tenants")
 	slices.Sort(names)
 	for _, name := range names {
-		known := m.tenants[name] != nil && !m.tenants[name].Deleted
+		known := m.tenants[name] != nil && !m.tenants[name].Deleted && m.pull[name] == 0
 		kinds := []string{"failure", "provision"}
 		if known {
 			kinds = []string{"failure", "update", "deploy", "labels", "revert", "suspend", "deprovision"}
@@ -76,6 +80,10 @@ func (m *model) item(name, kind string) sync.Item {
 	switch kind {
 	case "failure":
 		return sync.Item{Tenant: name, Reason: kind, Failure: &fault.Record{Kind: fault.Invalid, Message: "bad"}}
+	case "provision":
+		if now != nil && m.pull[name] != 0 {
+			return it // refused: the name is a preview's
+		}
 	case "labels", "revert", "suspend":
 		it.Operation, it.Run = "", ""
 		if kind == "labels" {
@@ -103,6 +111,7 @@ func (m *model) item(name, kind string) sync.Item {
 	if now == nil {
 		now = &plan.Applied{}
 		m.tenants[name] = now
+		delete(m.pull, name)
 	}
 	now.Tenant, now.Commit, now.Infra, now.App, now.Sources = it.Spec, sha(m.n), it.Infra, it.App, it.Sources
 	now.Deleted, now.PurgeAfter = false, time.Time{}
@@ -224,6 +233,9 @@ func (m *model) check(t *rapid.T) {
 	wanted := map[string]plan.Applied{}
 	live := 0
 	for name, a := range m.tenants {
+		if m.pull[name] != 0 {
+			continue
+		}
 		c := *a
 		c.InProgress = m.active(name)
 		wanted[name] = c
@@ -239,14 +251,14 @@ func (m *model) check(t *rapid.T) {
 		t.Fatalf("%d live tenants, %v; want %d", n, err, live)
 	}
 	runs := map[string]pipeline.Status{}
-	for _, name := range []string{"a", "b", "c", "d"} {
-		all, err := m.l.Runs(m.ctx, name, 1000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range all {
-			runs[r.ID] = r.Status
-		}
+	rows, _ := m.conn.Query(m.ctx, `SELECT id, status FROM gitopsd.runs`) // its error is the next one's
+	var id string
+	var status pipeline.Status
+	if _, err := pgx.ForEachRow(rows, []any{&id, &status}, func() error { runs[id] = status; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(runs) != len(m.runs) {
+		t.Fatalf("%d runs, want %d", len(runs), len(m.runs))
 	}
 	for _, r := range m.runs {
 		if runs[r.ID] != r.Status {
@@ -273,15 +285,22 @@ func TestLedgerIsWhatTheModelSays(t *testing.T) {
 	url := server.Database(t)
 	l := open(t, url)
 	must(t, l.Acquire(t.Context(), "test"))
+	conn := got(pgx.Connect(t.Context(), url))(t)
+	defer conn.Close(context.Background())
 	rapid.Check(t, func(t *rapid.T) {
-		err := exec(context.Background(), url, `TRUNCATE gitopsd.commits, gitopsd.items, gitopsd.tenants, gitopsd.runs, gitopsd.statuses,
-			gitopsd.tombstones, gitopsd.receipts; UPDATE gitopsd.repository SET head = ''`)
+		_, err := conn.Exec(context.Background(), `TRUNCATE gitopsd.commits, gitopsd.items, gitopsd.tenants, gitopsd.runs, gitopsd.statuses,
+			gitopsd.tombstones, gitopsd.receipts, gitopsd.notices; UPDATE gitopsd.repository SET head = ''`)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := &model{l: l, ctx: context.Background(), tenants: map[string]*plan.Applied{}, status: map[string][]sync.CommitState{}}
+		m := &model{
+			l: l, conn: conn, ctx: context.Background(), tenants: map[string]*plan.Applied{}, status: map[string][]sync.CommitState{},
+			pull: map[string]int{}, notices: map[string]*noted{},
+		}
 		t.Repeat(map[string]func(*rapid.T){
-			"accept": m.accept, "claim": m.claim, "work": m.work, "work more": m.work, "settle": m.settle, "": m.check,
+			"accept": m.accept, "claim": m.claim, "work": m.work, "work more": m.work, "settle": m.settle,
+			"put a preview": m.putPreview, "end a preview": m.endPreview, "put a notice": m.putNotice, "deliver": m.deliver,
+			"": func(t *rapid.T) { m.check(t); m.checkPreviews(t); m.checkNotices(t) },
 		})
 	})
 }
