@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -132,6 +133,7 @@ type runner struct {
 	t         *testing.T
 	workspace string
 	temp      string
+	action    string            // its directory
 	values    map[string]string // of expressions
 }
 
@@ -175,11 +177,7 @@ func (r *runner) wanted(condition string) bool {
 // run runs the steps until one fails, and returns what they wrote.
 func (r *runner) run(w workflow, inputs map[string]string) (log, summary string, err error) {
 	r.t.Helper()
-	action, err := filepath.Abs(filepath.Dir(actionFile))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.values["github.action_path"], r.values["runner.temp"] = action, r.temp
+	r.values["github.action_path"], r.values["runner.temp"] = r.action, r.temp
 	r.values["runner.os"], r.values["runner.arch"] = runtime.GOOS, runtime.GOARCH
 	for name, input := range w.Inputs {
 		r.values["inputs."+name] = input.Default
@@ -205,7 +203,7 @@ func (r *runner) run(w workflow, inputs map[string]string) (log, summary string,
 		c := exec.Command("bash", "--noprofile", "--norc", "-eo", "pipefail", script)
 		c.Dir, c.Stdout, c.Stderr = r.workspace, &out, &out
 		c.Env = append(os.Environ(), "CI=true", "GITHUB_ACTIONS=true", "GITHUB_WORKSPACE="+r.workspace, "RUNNER_TEMP="+r.temp,
-			"GITHUB_ACTION_PATH="+action, "GITHUB_OUTPUT="+outputs, "GITHUB_STEP_SUMMARY="+summaryFile)
+			"GITHUB_ACTION_PATH="+r.action, "GITHUB_OUTPUT="+outputs, "GITHUB_STEP_SUMMARY="+summaryFile)
 		for name, value := range s.Env {
 			c.Env = append(c.Env, name+"="+r.expand(value))
 		}
@@ -215,8 +213,8 @@ func (r *runner) run(w workflow, inputs map[string]string) (log, summary string,
 		r.outputs(s.ID, outputs)
 	}
 	text, readErr := os.ReadFile(summaryFile)
-	if readErr != nil {
-		r.t.Errorf("there is no summary: %v\n%s", readErr, &out)
+	if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+		r.t.Fatal(readErr)
 	}
 	return out.String(), string(text), err
 }
@@ -249,7 +247,11 @@ func TestActionValidates(t *testing.T) {
 	if action.Runs.Using != "composite" {
 		t.Fatalf("the action runs by %q", action.Runs.Using)
 	}
-	r := &runner{t: t, workspace: t.TempDir(), temp: t.TempDir(), values: map[string]string{}}
+	dir, err := filepath.Abs(filepath.Dir(actionFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &runner{t: t, workspace: t.TempDir(), temp: t.TempDir(), action: dir, values: map[string]string{}}
 	out := &screen{}
 	if code := execute([]string{"init", filepath.Join(r.workspace, "head")}, &terminal{in: os.Stdin, out: out, err: out}); code != exitDone {
 		t.Fatalf("init: %d\n%s", code, out)
@@ -258,10 +260,6 @@ func TestActionValidates(t *testing.T) {
 	log, summary, err := r.run(action, map[string]string{"directory": "head"})
 	if err != nil || strings.Contains(log, "::error") || !strings.Contains(summary, "1 tenant file valid") {
 		t.Fatalf("good files: %v\n%s\n%s", err, log, summary)
-	}
-	digest := r.values["steps.sources.outputs.digest"]
-	if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(digest) {
-		t.Errorf("the sources are named %q", digest)
 	}
 
 	// From now on what was built is kept.
@@ -282,7 +280,53 @@ func TestActionValidates(t *testing.T) {
 	if log == "" || !strings.Contains(summary, "\nhead/tenants/hello.yaml:") || !strings.HasSuffix(summary, "1 of 1 tenant file invalid\n````\n") {
 		t.Errorf("remarks:\n%s\nsummary:\n%s", log, summary)
 	}
-	if r.values["steps.sources.outputs.digest"] != digest {
-		t.Error("the same sources got another name")
+}
+
+// TestActionNamesItsSources has the name under which the built program is kept
+// change with the sources, and with nothing else.
+func TestActionNamesItsSources(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(actionFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	action := readWorkflow(t, text)
+	steps := slices.DeleteFunc(action.Runs.Steps, func(s step) bool { return s.ID != "sources" })
+	if len(steps) != 1 {
+		t.Fatal("no step names the sources")
+	}
+	action.Runs.Steps = steps
+	root := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"go.mod", "go.sum", "cmd/a b.go", "internal/x/x.go", "infra/f.js", "schema/s.json", ".github/actions/validate/action.yml"} {
+		write(name, name)
+	}
+	name := func() string {
+		r := &runner{t: t, workspace: t.TempDir(), temp: t.TempDir(), action: filepath.Join(root, ".github/actions/validate"), values: map[string]string{}}
+		if log, _, err := r.run(action, nil); err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		return r.values["steps.sources.outputs.digest"]
+	}
+	before := name()
+	if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(before) {
+		t.Errorf("the sources are named %q", before)
+	}
+	write("README.md", "not a source")
+	if again := name(); again != before {
+		t.Errorf("the same sources are named %s and %s", before, again)
+	}
+	write("internal/x/x.go", "changed")
+	if changed := name(); changed == before {
+		t.Error("other sources have the same name")
 	}
 }

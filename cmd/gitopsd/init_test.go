@@ -11,29 +11,32 @@ import (
 	"time"
 )
 
-// TestInitKilled kills init at moments that are further and further from its
-// beginning. Whatever it left, the next run completes it.
+// TestInitKilled kills init at moments from its beginning to its end. Whatever
+// it left, the next run completes it.
 func TestInitKilled(t *testing.T) {
 	t.Parallel()
 	program := installed(t)
-	kills := 0
-	for delay := time.Duration(0); delay < 200*time.Millisecond; delay += 5 * time.Millisecond {
+	begin, kills := time.Now(), 0
+	if out, err := initCommand(program, filepath.Join(t.TempDir(), "tenants")).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const moments = 14
+	part := time.Since(begin) / moments
+	for delay := time.Duration(0); delay < moments*part; delay += part {
 		dir := filepath.Join(t.TempDir(), "tenants")
 		first := initCommand(program, dir)
 		if err := first.Start(); err != nil {
 			t.Fatal(err)
 		}
 		kill := time.AfterFunc(delay, func() { _ = first.Process.Kill() })
-		survived := first.Wait() == nil
+		if first.Wait() != nil {
+			kills++
+		}
 		kill.Stop()
 		if out, err := initCommand(program, dir).CombinedOutput(); err != nil {
 			t.Fatalf("after a kill at %s: %v\n%s", delay, err, out)
 		}
 		complete(t, dir, delay)
-		if survived {
-			break
-		}
-		kills++
 	}
 	if kills == 0 {
 		t.Error("no run was killed")
