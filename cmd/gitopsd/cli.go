@@ -11,20 +11,24 @@ import (
 
 // commands is the command line: one field a subcommand.
 type commands struct {
-	Up       upCmd       `cmd:"" help:"Run the whole platform on this machine; Ctrl-C stops it."`
-	Run      runCmd      `cmd:"" help:"Run the daemon for a service manager."`
-	Init     initCmd     `cmd:"" help:"Write a repository of tenants."`
-	Validate validateCmd `cmd:"" help:"Check tenant files, without a daemon."`
-	Plan     planCmd     `cmd:"" help:"Say what the working tree would change."`
-	Get      getCmd      `cmd:"" help:"List tenants, commits, receipts or tombstones."`
-	Describe describeCmd `cmd:"" help:"Show everything about one tenant."`
-	Status   statusCmd   `cmd:"" help:"Show how far a commit is."`
-	Wait     waitCmd     `cmd:"" help:"Wait until a commit is over."`
-	Logs     logsCmd     `cmd:"" help:"Show what a tenant's app writes."`
-	Approve  approveCmd  `cmd:"" help:"Let a held commit be carried out."`
-	Retry    retryCmd    `cmd:"" help:"Try again what failed last for a tenant."`
-	Secret   secretCmd   `cmd:"" help:"Set the value of a tenant's secret."`
-	Version  versionCmd  `cmd:"" help:"Show the version."`
+	Up         upCmd         `cmd:"" help:"Run the whole platform on this machine; Ctrl-C stops it."`
+	Run        runCmd        `cmd:"" help:"Run the daemon for a service manager."`
+	Init       initCmd       `cmd:"" help:"Write a repository of tenants."`
+	Validate   validateCmd   `cmd:"" help:"Check tenant files, without a daemon."`
+	Plan       planCmd       `cmd:"" help:"Say what the working tree would change."`
+	Get        getCmd        `cmd:"" help:"List tenants, commits, receipts or tombstones."`
+	Describe   describeCmd   `cmd:"" help:"Show everything about one tenant."`
+	Status     statusCmd     `cmd:"" help:"Show how far a commit is."`
+	Wait       waitCmd       `cmd:"" help:"Wait until a commit is over."`
+	Logs       logsCmd       `cmd:"" help:"Show what a tenant's app writes."`
+	Approve    approveCmd    `cmd:"" help:"Let a held commit be carried out."`
+	Retry      retryCmd      `cmd:"" help:"Try again what failed last for a tenant."`
+	Tombstones tombstonesCmd `cmd:"" help:"List deleted tenants whose data is kept."`
+	Snapshots  snapshotsCmd  `cmd:"" help:"List what was saved of a tenant."`
+	Restore    restoreCmd    `cmd:"" help:"Bring back what a tenant had."`
+	Purge      purgeCmd      `cmd:"" help:"Take away a deleted tenant's data now."`
+	Secret     secretCmd     `cmd:"" help:"Set the value of a tenant's secret."`
+	Version    versionCmd    `cmd:"" help:"Show the version."`
 
 	// What the daemon starts as processes of their own.
 	DNS  dnsCmd  `cmd:"" name:"dns" hidden:""`

@@ -35,6 +35,7 @@ func states() map[string]func(now time.Time) consoletest.State {
 		"empty": func(time.Time) consoletest.State { return consoletest.State{} },
 		"busy":  busy,
 		"plan":  planned,
+		"saved": saved,
 	}
 }
 
@@ -215,6 +216,7 @@ func carryOut(ctx context.Context, world *consoletest.World) {
 		case <-world.Woken():
 		}
 		world.Update(func(s *consoletest.State) {
+			carryOutRestores(s)
 			for i := range s.Commits {
 				p := &s.Commits[i]
 				if p.Hold != nil && s.Approvals[p.Commit.SHA] != "" {
