@@ -52,14 +52,19 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-func serve(t *testing.T, s consoletest.State) *api {
+func serve(t *testing.T, s consoletest.State, change ...func(*console.Config)) *api {
 	t.Helper()
 	a := &api{t: t, world: consoletest.New(s), data: t.TempDir(), log: &lines{}, done: make(chan error, 1)}
-	server, err := console.New(console.Config{
-		Ledger: a.world, Platform: a.world, Loop: a.world, Secrets: a.world,
+	config := console.Config{
+		Ledger: a.world, Platform: a.world, Loop: a.world, Secrets: a.world, Reviews: a.world,
 		Addr: "127.0.0.1:0", Data: a.data, Domain: "localhost", Edge: "127.0.0.1:8080",
 		Log: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	for _, c := range change {
+		c(&config)
+	}
+	a.data = config.Data
+	server, err := console.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +106,7 @@ func (a *api) request(method, path, body string, change ...func(*http.Request)) 
 	for _, c := range change {
 		c(req)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := http.DefaultTransport.RoundTrip(req) // follows no redirects
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -169,7 +169,7 @@ func compute(c tenant.Compute, sharing tenant.Sharing) string {
 		s += fmt.Sprintf(" up to %d", c.Scale.Max)
 	}
 	if c.IdleAfter > 0 {
-		s += ", stops when idle for " + took(c.IdleAfter)
+		s += ", stops when idle for " + period(c.IdleAfter)
 	}
 	return s
 }
@@ -186,7 +186,7 @@ func deletion(d tenant.Deletion) string {
 	case d.Protect:
 		return "protected"
 	case d.Grace > 0:
-		return "data is kept for " + took(d.Grace)
+		return "data is kept for " + period(d.Grace)
 	}
 	return "data goes at once"
 }

@@ -25,7 +25,7 @@ const (
 
 func pageFuncs() template.FuncMap {
 	return template.FuncMap{
-		"line": line, "text": text, "short": short, "when": when, "stamp": stamp, "took": took, "tone": tone, "more": more, "plural": plural,
+		"line": line, "text": text, "short": short, "when": when, "stamp": stamp, "clock": clock, "host": host, "took": took, "tone": tone, "more": more, "plural": plural,
 	}
 }
 
@@ -70,17 +70,22 @@ func short(name string) string {
 }
 
 // when shows a time. A script words it as how long ago that is.
-func when(t time.Time) template.HTML { return timeElement(t, "") }
+func when(t time.Time) template.HTML { return timeElement(t, "", "2006-01-02 15:04:05 UTC") }
 
-// stamp shows a time that stays as it is, such as one to come.
-func stamp(t time.Time) template.HTML { return timeElement(t, " data-stamp") }
+// stamp shows a time that is to be read as it is, such as one to come.
+func stamp(t time.Time) template.HTML {
+	return timeElement(t, " data-stamp", "2006-01-02 15:04:05 UTC")
+}
 
-func timeElement(t time.Time, attribute string) template.HTML {
+// clock shows the time of the day, in UTC.
+func clock(t time.Time) template.HTML { return timeElement(t, " data-stamp", "15:04:05.000") }
+
+func timeElement(t time.Time, attribute, layout string) template.HTML {
 	if t.IsZero() {
 		return ""
 	}
 	t = t.UTC()
-	return template.HTML(fmt.Sprintf(`<time datetime="%s"%s>%s</time>`, t.Format(time.RFC3339), attribute, t.Format("2006-01-02 15:04:05 UTC")))
+	return template.HTML(fmt.Sprintf(`<time datetime="%s"%s>%s</time>`, t.Format(time.RFC3339), attribute, t.Format(layout)))
 }
 
 // took shows how long something lasted.
@@ -93,7 +98,36 @@ func took(d time.Duration) string {
 	case d < time.Minute:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}
-	return strings.Replace(d.Round(time.Second).String(), "m0s", "m", 1)
+	return period(d)
+}
+
+// period shows a span of time by its two largest units, such as 7 days, or
+// 1 hour 30 minutes.
+func period(d time.Duration) string {
+	const day = 24 * time.Hour
+	units := []struct {
+		length time.Duration
+		name   string
+	}{{day, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}}
+	var parts []string
+	for i, u := range units {
+		if n := d / u.length; n > 0 {
+			parts = append(parts, plural(int(n), u.name))
+			if i+1 < len(units) {
+				if n := d % u.length / units[i+1].length; n > 0 {
+					parts = append(parts, plural(int(n), units[i+1].name))
+				}
+			}
+			break
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// host shows a URL of ours as people say it.
+func host(url string) string {
+	_, rest, _ := strings.Cut(url, "://")
+	return line(strings.TrimSuffix(rest, "/"))
 }
 
 // tone sorts states and phases by what they mean to a reader: the class of a
