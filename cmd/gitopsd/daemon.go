@@ -16,11 +16,14 @@ import (
 	"github.com/gitopsd/gitopsd/internal/console"
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/git"
+	"github.com/gitopsd/gitopsd/internal/github"
 	"github.com/gitopsd/gitopsd/internal/pipeline"
 	"github.com/gitopsd/gitopsd/internal/pipeline/dbosrun"
 	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/platform/local"
+	"github.com/gitopsd/gitopsd/internal/policy"
 	"github.com/gitopsd/gitopsd/internal/postgres"
+	"github.com/gitopsd/gitopsd/internal/review"
 	"github.com/gitopsd/gitopsd/internal/sync"
 )
 
@@ -35,6 +38,11 @@ type config struct {
 	Brake       plan.Brake `yaml:"brake"`
 	Runs        int        `yaml:"runs"`       // at a time
 	BuildCache  string     `yaml:"buildCache"` // of compiled packages; below Data if ""
+
+	ConsoleURL string       `yaml:"consoleURL"` // what browsers and the forge call the console
+	PublicRead bool         `yaml:"publicRead"` // anybody may read the console's pages
+	GitHub     githubConfig `yaml:"github"`
+	Git        gitConfig    `yaml:"git"`
 
 	AllowFileSources bool `yaml:"allowFileSources"` // tenants' files may name repositories of this machine
 }
@@ -54,6 +62,8 @@ type daemon struct {
 	platform *local.Driver
 	ledger   *postgres.Ledger
 	mirror   *git.Mirror
+	forge    *github.Client // nil without one
+	reviews  *review.Loop   // nil without a forge
 	remotes  *remotes
 	builder  *build.Builder
 	engine   *dbosrun.Engine
@@ -100,10 +110,14 @@ func (d *daemon) openSources(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.mirror, err = git.Open(ctx, git.Config{
-		URL: d.Repo, Branch: d.Branch, Dir: filepath.Join(repo, "mirror.git"), Logger: d.log,
-	})
-	if err != nil {
+	if d.forge, err = d.openForge(ctx, d); err != nil {
+		return fmt.Errorf("connect to GitHub: %w", err)
+	}
+	mirror := git.Config{URL: d.Repo, Branch: d.Branch, Dir: filepath.Join(repo, "mirror.git"), Logger: d.log}
+	if err := d.gitAuth(&mirror, d.forge); err != nil {
+		return err
+	}
+	if d.mirror, err = git.Open(ctx, mirror); err != nil {
 		return fmt.Errorf("open repository: %w", err)
 	}
 	others, err := private(repo, "apps")
@@ -129,9 +143,10 @@ func (d *daemon) wire(ctx context.Context) (err error) {
 	d.loop = sync.New(sync.Config{
 		Planner: sync.Planner{
 			Tree: repository{d.mirror}, Apps: apps{d.mirror}, Dir: "tenants", Domain: d.Domain, Brake: d.Brake,
+			Policies: policy.New(d.mirror.FS, d.mirror.TreeID, d.Brake),
 		},
-		Source: repository{d.mirror}, Ledger: d.ledger, Engine: engineRef{d}, Reporter: logReporter{d.log},
-		Runs: d.Runs, Log: d.log,
+		Source: repository{d.mirror}, Signatures: repository{d.mirror}, Ledger: d.ledger, Engine: engineRef{d}, Reporter: d.reporter(),
+		Branch: d.Branch, Runs: d.Runs, Log: d.log,
 	})
 	d.engine, err = dbosrun.New(ctx, dbosrun.Config{
 		URL: d.platform.LedgerURL(), Machines: pipeline.Machines(), Ledger: d.ledger,
@@ -143,10 +158,23 @@ func (d *daemon) wire(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("start engine: %w", err)
 	}
-	d.console, err = console.New(console.Config{
+	return d.openConsole()
+}
+
+// openConsole makes what people and the forge reach the daemon by.
+func (d *daemon) openConsole() (err error) {
+	c := console.Config{
 		Ledger: records{d.ledger}, Platform: d.platform, Loop: d.loop, Secrets: d.platform,
+		PublicURL: d.ConsoleURL, PublicRead: d.PublicRead,
 		Addr: d.ConsoleAddr, Data: d.Data, Domain: d.Domain, Edge: d.EdgeAddr, Brake: d.Brake, Log: d.log,
-	})
+	}
+	if d.forge != nil {
+		c.Reviews = d.ledger
+		if c.Webhook, err = d.wireForge(); err != nil {
+			return fmt.Errorf("set up reviews of pull requests: %w", err)
+		}
+	}
+	d.console, err = console.New(c)
 	return err
 }
 
@@ -163,6 +191,9 @@ func (d *daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return fenced(<-d.ledger.Keep(ctx)) })
 	g.Go(func() error { return d.console.Serve(ctx) })
 	g.Go(func() error { return fenced(d.loop.Run(ctx)) })
+	if d.reviews != nil {
+		g.Go(func() error { return fenced(d.reviews.Run(ctx)) })
+	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

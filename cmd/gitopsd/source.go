@@ -13,9 +13,18 @@ import (
 // repository shows a git mirror to the loop in the loop's own words.
 type repository struct{ *git.Mirror }
 
-var _ sync.Source = repository{}
+var (
+	_ sync.Source     = repository{}
+	_ sync.Signatures = repository{}
+)
 
 func (r repository) FS(commit string) fs.FS { return r.Mirror.FS(commit) }
+
+// Signed returns a commit as its signature covers it.
+func (r repository) Signed(_ context.Context, sha string) (sync.SignedCommit, error) {
+	payload, signature, err := r.Mirror.Signed(sha)
+	return sync.SignedCommit{SHA: sha, Payload: payload, Signature: signature}, err
+}
 
 func (r repository) Changed(ctx context.Context, from, to string, paths []string) ([]string, error) {
 	changes, err := r.Mirror.Changed(ctx, from, to, paths)

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gitopsd/gitopsd/internal/console"
+	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/git"
+	"github.com/gitopsd/gitopsd/internal/github"
+	"github.com/gitopsd/gitopsd/internal/review"
+	"github.com/gitopsd/gitopsd/internal/sync"
+)
+
+// githubConfig says how to speak with GitHub. Without credentials there is no
+// forge, and statuses are in the log and the console only.
+type githubConfig struct {
+	Repository        string        `yaml:"repository"` // owner/name; from Repo if ""
+	APIURL            string        `yaml:"apiURL"`
+	TokenFile         string        `yaml:"tokenFile"`
+	App               githubApp     `yaml:"app"`
+	WebhookSecretFile string        `yaml:"webhookSecretFile"`
+	Interval          time.Duration `yaml:"interval"` // between polls
+}
+
+// githubApp is an App that is installed on the repository.
+type githubApp struct {
+	ID           int64  `yaml:"id"`
+	Installation int64  `yaml:"installation"` // found if 0
+	KeyFile      string `yaml:"keyFile"`
+}
+
+// gitConfig says how to read a private repository, where GitHub's own
+// credentials do not do.
+type gitConfig struct {
+	TokenFile      string `yaml:"tokenFile"`
+	SSHKeyFile     string `yaml:"sshKeyFile"`
+	KnownHostsFile string `yaml:"knownHostsFile"`
+}
+
+// The environment variables that may hold what files do.
+const (
+	envGitHubToken   = "GITOPSD_GITHUB_TOKEN"
+	envWebhookSecret = "GITOPSD_WEBHOOK_SECRET"
+	envGitToken      = "GITOPSD_GIT_TOKEN"
+)
+
+// secretOf reads a secret from a file, else from the environment; "" if neither
+// is given.
+func secretOf(file, variable, what string) (string, error) {
+	if file == "" {
+		return os.Getenv(variable), nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fault.Errorf(fault.Invalid, "%s: %w", what, err)
+	}
+	secret := string(bytes.TrimSpace(b))
+	if secret == "" {
+		return "", fault.Errorf(fault.Invalid, "%s: %s is empty", what, file)
+	}
+	return secret, nil
+}
+
+// openForge returns the client of the forge, nil where none is configured.
+func (c config) openForge(ctx context.Context, d *daemon) (*github.Client, error) {
+	g := c.GitHub
+	token, err := secretOf(g.TokenFile, envGitHubToken, "github.tokenFile")
+	if err != nil {
+		return nil, err
+	}
+	app := g.App.ID != 0
+	switch {
+	case !app && token == "" && g.Repository == "":
+		return nil, nil //nolint:nilnil // there is no forge
+	case !app && token == "":
+		return nil, fault.Errorf(fault.Invalid, "github.repository is set, but there are no credentials").
+			WithHint("set github.tokenFile or github.app, or %s", envGitHubToken)
+	case g.Repository == "":
+		if g.Repository = repositoryOf(c.Repo); g.Repository == "" {
+			return nil, fault.Errorf(fault.Invalid, "which repository of GitHub %s is cannot be told", c.Repo).
+				WithHint("set github.repository: owner/name")
+		}
+	}
+	cfg := github.Config{Repository: g.Repository, APIURL: g.APIURL, Token: token, Source: g.TokenFile, Log: d.log}
+	if cfg.Source == "" {
+		cfg.Source = envGitHubToken
+	}
+	if app {
+		key, err := os.ReadFile(g.App.KeyFile)
+		if err != nil {
+			return nil, fault.Errorf(fault.Invalid, "github.app.keyFile: %w", err)
+		}
+		cfg.Token, cfg.Source = "", g.App.KeyFile
+		cfg.App = &github.App{ID: g.App.ID, Installation: g.App.Installation, Key: key}
+	}
+	return github.Open(ctx, cfg)
+}
+
+// repositoryOf returns owner/name of a repository's URL, "" for a path.
+func repositoryOf(repo string) string {
+	if _, rest, ok := strings.Cut(repo, "@"); ok && !strings.Contains(repo, "://") { // git@host:owner/name
+		if _, path, ok := strings.Cut(rest, ":"); ok {
+			return strings.TrimSuffix(path, ".git")
+		}
+	}
+	u, err := url.Parse(repo)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	parts := strings.Split(strings.Trim(strings.TrimSuffix(u.Path, ".git"), "/"), "/")
+	if len(parts) != 2 {
+		return ""
+	}
+	return strings.Join(parts, "/")
+}
+
+// gitAuth says how the mirror authenticates: as it is told, else as the forge's client.
+func (c config) gitAuth(cfg *git.Config, forge *github.Client) (err error) {
+	if cfg.Token, err = secretOf(c.Git.TokenFile, envGitToken, "git.tokenFile"); err != nil {
+		return err
+	}
+	cfg.SSHKey, cfg.KnownHosts = c.Git.SSHKeyFile, c.Git.KnownHostsFile
+	if cfg.Token == "" && forge != nil && strings.HasPrefix(c.Repo, "http") {
+		cfg.TokenSource = forge.Token
+	}
+	if c.GitHub.Interval > 0 {
+		cfg.Interval = c.GitHub.Interval
+	}
+	return nil
+}
+
+// links are the addresses that statuses, comments and deployments lead to.
+func (d *daemon) links() review.Links {
+	base := func() string { // not known before the console listens
+		if d.ConsoleURL != "" || d.console == nil {
+			return d.ConsoleURL
+		}
+		return d.console.URL()
+	}
+	return review.Links{
+		Commit: func(sha string) string { return console.CommitURL(base(), sha) },
+		Pull:   func(number int) string { return console.PullURL(base(), number) },
+		Run:    func(tenant string) string { return console.TenantURL(base(), tenant) },
+		Tenant: func(name string) string { return tenantURL(d.EdgeAddr, d.Domain, name) },
+	}
+}
+
+// tenantURL returns where a tenant answers.
+func tenantURL(edge, domain, name string) string {
+	_, port, err := net.SplitHostPort(edge)
+	switch {
+	case err != nil || port == "443":
+		return "https://" + name + "." + domain + "/"
+	case port == "80":
+		return "http://" + name + "." + domain + "/"
+	}
+	return "http://" + name + "." + domain + ":" + port + "/"
+}
+
+// wireForge makes what looks at pull requests, and returns where webhooks come
+// in; nil if there is no secret for them.
+func (d *daemon) wireForge() (http.Handler, error) {
+	d.reviews = review.New(review.Config{
+		Forge: d.forge, Ledger: d.ledger, Source: pulls{d.mirror}, Planner: d.loop, Migrations: migrations{d.mirror},
+		Links: d.links(), Domain: d.Domain, Branch: d.Branch, Interval: d.GitHub.Interval,
+		Changes: d.ledger.Changes, Log: d.log,
+	})
+	secret, err := secretOf(d.GitHub.WebhookSecretFile, envWebhookSecret, "github.webhookSecretFile")
+	if err != nil {
+		return nil, err
+	}
+	if secret == "" {
+		d.log.Info("no webhook secret: the forge is polled", "interval", d.GitHub.Interval)
+		return nil, nil //nolint:nilnil // there is no way in for webhooks
+	}
+	return d.forge.Webhook([]byte(secret), d.ledger, func(h review.Hint) {
+		if h.Kind == review.HintPush {
+			d.mirror.Wake()
+		}
+		d.reviews.Hint(h)
+	})
+}
+
+// reporter returns what shows statuses: the forge, or else the log.
+func (d *daemon) reporter() sync.Reporter {
+	if d.forge == nil {
+		return logReporter{d.log}
+	}
+	return review.Reporter{Forge: d.forge, Ledger: d.ledger, Links: d.links()}
+}
+
+// pulls shows a git mirror to reviews in their own words.
+type pulls struct{ *git.Mirror }
+
+var _ review.Source = pulls{}
+
+func (p pulls) Obtain(ctx context.Context, wanted []review.Wanted) error {
+	all := make([]git.Wanted, len(wanted))
+	for i, w := range wanted {
+		all[i] = git.Wanted{Ref: w.Ref, SHA: w.SHA}
+	}
+	failed, err := p.ObtainAll(ctx, all)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for sha, err := range failed {
+		if !fault.Is(err, fault.NotFound) { // its pull request moved on
+			errs = append(errs, fmt.Errorf("commit %s: %w", sha, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p pulls) Has(_ context.Context, sha string) (bool, error) {
+	_, err := p.Commit(sha)
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (p pulls) Merge(ctx context.Context, base, head string) (review.Merged, error) {
+	m, err := p.Mirror.Merge(ctx, base, head)
+	return review.Merged{SHA: m.SHA, Base: m.Base, Conflicts: m.Conflicts}, err
+}
