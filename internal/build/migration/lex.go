@@ -161,7 +161,7 @@ func (l *lexer) name() (token, error) {
 		switch c := text[0] | 0x20; {
 		case rest[0] == '\'' && c == 'e':
 			return l.str(at, true)
-		case rest[0] == '\'' && (c == 'b' || c == 'x' || c == 'n'):
+		case rest[0] == '\'' && (c == 'b' || c == 'x'):
 			return l.str(at, false)
 		case c == 'u' && strings.HasPrefix(rest, "&'"):
 			l.i++
@@ -213,7 +213,7 @@ func (l *lexer) str(at int, escapes bool) (token, error) {
 		if l.i < len(l.s) && l.s[l.i] == '\'' {
 			continue // a doubled quote
 		}
-		if !escapes || !l.continues() {
+		if !l.continues() {
 			return l.token(str, at), nil
 		}
 	}
