@@ -13,7 +13,7 @@
 //	<dir>/volume/<t>                  releases; root's, readable by the tenant's group
 //	<dir>/buckets/<t>/<release>       static assets; the edge's alone
 //	<dir>/instances/<t>/<n>           an agent's configuration, environment and own directory
-//	<dir>/snapshots/<t>/<time>        what was saved before a deprovision
+//	<dir>/snapshots/<t>/<time>        what was saved of a tenant: database, keys, release, assets
 //
 // The phases of a tenant:
 //
@@ -32,6 +32,8 @@
 //     Redis keep tenants apart.
 //   - An instance is in DNS only while its agent runs: it enters after the start
 //     and leaves before the end.
+//   - A restore is done at the moment its keys are put in place: one that ends
+//     before, however it ends, is undone by settle.
 //   - What a tenant can write is never followed by the driver: it opens nothing
 //     in a tenant's own directories through a link.
 //

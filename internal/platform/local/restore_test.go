@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/gitopsd/gitopsd/internal/platform/local"
 	"github.com/gitopsd/gitopsd/internal/release"
@@ -231,10 +232,10 @@ func TestRestoreKilledAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]int{}
-	for i := range 14 {
+	for i := range 12 {
 		p.setData(t, "changed")
 		p.leave(t)
-		p.killRestoring(t, filepath.Base(path), rand.N(600*time.Millisecond))
+		p.killRestoring(t, filepath.Base(path), rand.N(400*time.Millisecond))
 		d = p.open(t)
 		if i%2 == 0 {
 			if err := d.EnsureDatabase(t.Context(), c); err != nil {
@@ -300,10 +301,14 @@ func (p *place) setData(t *testing.T, what string) {
 	}
 	admin := p.admin(t)
 	defer admin.Close()
-	for i := range 2000 {
-		if err := admin.Set(t.Context(), fmt.Sprintf("driven:%d", i), what, 0).Err(); err != nil {
-			t.Fatal(err)
+	_, err := admin.Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+		for i := range 2000 {
+			pipe.Set(t.Context(), fmt.Sprintf("driven:%d", i), what, 0)
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

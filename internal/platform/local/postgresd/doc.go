@@ -13,6 +13,8 @@
 //   - A tenant's role carries the mark "gitopsd:<tenant>" as its comment, from the
 //     transaction that made it. A role without it is a fault.Conflict; a database
 //     is the tenant's if its role owns it. Nothing else is changed or removed.
+//   - A restore fills a database of its own (t_<tenant>.new) as the tenant's role;
+//     the one that was there before (t_<tenant>.old) is kept until Settle.
 //   - One call at a time changes a tenant, also across processes: the statement of
 //     one that was killed ends before the next begins.
 //   - Statements are not logged: they hold passwords.
