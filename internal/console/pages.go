@@ -20,7 +20,7 @@ const (
 	pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 	maxWatching = 100                    // pages that wait for news at a time
-	pageGap     = 250 * time.Millisecond // between two looks of one that waits
+	pageGap     = 250 * time.Millisecond // between two looks of one that waits alone
 
 	// How soon a page without a script is asked for again.
 	soon  = 5  // seconds, while something is under way
@@ -169,7 +169,7 @@ func (s *Server) news(w http.ResponseWriter, r *http.Request, make pager, who re
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	for {
-		changed := s.changes.next() // before the look, so that nothing is missed
+		looked, changed := time.Now(), s.changes.next() // before the look, so that nothing is missed
 		p, err := make(r.Context(), r, who)
 		if err != nil {
 			return err
@@ -181,16 +181,20 @@ func (s *Server) news(w http.ResponseWriter, r *http.Request, make pager, who re
 		if body.Tag != r.Header.Get("If-None-Match") {
 			return s.send(w, http.StatusOK, "part", body)
 		}
-		if wait == 0 || !within(ctx, changed) || !pause(ctx) {
+		if wait == 0 || !within(ctx, changed) || !pause(ctx, looked.Add(s.gap())) {
 			w.WriteHeader(http.StatusNotModified)
 			return nil
 		}
 	}
 }
 
-// pause keeps changes that come in quick succession from costing a look each.
-func pause(ctx context.Context) bool {
-	timer := time.NewTimer(pageGap)
+// gap is the time between two looks of a page that waits: changes that come in
+// quick succession do not cost a look each, the less so the more pages wait.
+func (s *Server) gap() time.Duration { return pageGap * time.Duration(1+len(s.watching)/4) }
+
+// pause waits until a time; false means that ctx ended before.
+func pause(ctx context.Context, until time.Time) bool {
+	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -53,7 +53,7 @@ func TestPages(t *testing.T) {
 			"gitopsd retry globex", "Compile failed try 2 2.2 s", "undefined: greet",
 		}, nil},
 		{"/tenants/initech", "Provisioning", []string{"provision running", "Nothing has happened yet."}, nil},
-		{"/tenants/hooli", "Stopped", []string{"its data is kept until 2026-03-11 05:06:07 UTC", "by 333333333333", "snapshots/hooli/20260304", "git revert 333333333333"}, []string{"/commits/" + third}},
+		{"/tenants/hooli", "Stopped", []string{"its data is kept until 2026-03-11 05:06:07 UTC", "by 333333333333", "snapshots/hooli/20260304", "gitopsd restore --write hooli"}, []string{"/commits/" + third}},
 		{"/tenants/umbrella", "Ready", []string{"Refused in 333333333333 Give umbrella less memory by Bob Example", "tenants/umbrella.yaml:7:11", "What was accepted before stays"}, nil},
 		{"/tenants/vandelay", "Gone", []string{"taken away; the receipt says", "by 333333333333, 3 resources", "snapshots/vandelay/20260304", "role t_vandelay absent"}, nil},
 		{"/pulls/12", "failure", []string{
@@ -66,6 +66,7 @@ func TestPages(t *testing.T) {
 		{"/pulls/11", "failure", []string{"It is a draft.", "It comes from another repository.", "It conflicts with the branch", "tenants/globex.yaml", "no tenant is touched"}, nil},
 	} {
 		page := a.page(c.path)
+		accessible(t, c.path, page)
 		text := page.text()
 		for _, want := range c.text {
 			if !strings.Contains(text, want) {
@@ -84,6 +85,43 @@ func TestPages(t *testing.T) {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s shows %s", c.path, secret)
 			}
+		}
+	}
+}
+
+// accessible fails the test if a page lacks what readers find their way by.
+func accessible(t *testing.T, path string, page document) {
+	t.Helper()
+	for _, tag := range []string{"h1", "main", "header", "title"} {
+		if n := len(page.elements(tag)); n != 1 {
+			t.Errorf("%s has %d elements %s", path, n, tag)
+		}
+	}
+	if page.elements("html")[0].attribute("lang") == "" {
+		t.Errorf("%s has no language", path)
+	}
+	ids, labelled := map[string]bool{}, map[string]bool{}
+	for _, e := range page.elements("") {
+		if id := e.attribute("id"); id != "" {
+			if ids[id] {
+				t.Errorf("%s has the id %s twice", path, id)
+			}
+			ids[id] = true
+		}
+		labelled[e.attribute("for")] = e.Data == "label"
+		if e.Data == "th" && e.attribute("scope") == "" {
+			t.Errorf("%s has a table header without scope: %s", path, e.text())
+		}
+	}
+	for _, e := range page.elements("") {
+		if by := e.attribute("aria-labelledby"); by != "" && !ids[by] {
+			t.Errorf("%s names a part by %s, which is not there", path, by)
+		}
+		if (e.Data == "input" || e.Data == "select") && !labelled[e.attribute("id")] {
+			t.Errorf("%s has a field without a label: %s", path, e.attribute("name"))
+		}
+		if e.Data == "a" && e.text() == "" {
+			t.Errorf("%s has a link without text to %s", path, e.attribute("href"))
 		}
 	}
 }
