@@ -36,6 +36,11 @@ func (a *analyser) script(s script) *report {
 		a.line = c.line
 		tokens, err := lex(c.sql)
 		if err != nil {
+			if errors.Is(err, errTooLong) {
+				a.unknown("The statement is too long to be analysed.")
+				clear(a.fresh)
+				continue
+			}
 			a.unclosed(c, err)
 			return a.report
 		}

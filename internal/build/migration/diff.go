@@ -12,14 +12,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/gitopsd/gitopsd/internal/fault"
 )
 
 // Bounds of what is read of one app.
 const (
 	maxFiles = 2000
-	maxTotal = 64 << 20 // bytes
+	maxTotal = 16 << 20 // bytes
 	maxBelow = 10_000   // entries of the directory
 )
 
@@ -29,9 +27,9 @@ const dir = "migrations"
 // Diff returns the migrations that would newly run with after, in the order in
 // which they run, and those of before that are no longer what they were: these
 // ran already, so that is Error. before and after are the directories of an app;
-// before is nil for one whose database is empty. What is wrong with a file is
-// said in its verdict. An error means that the directories cannot be read, or
-// with fault.Invalid that there is too much in them.
+// before is nil for an app whose database is empty; where it is not, but no
+// migration has run in it, before is an empty file system. What is wrong with
+// the files is said in a verdict: an error means that they cannot be read now.
 func Diff(before, after fs.FS) ([]Migration, error) {
 	var old, now files
 	var err error
@@ -43,7 +41,24 @@ func Diff(before, after fs.FS) ([]Migration, error) {
 	if now, err = readFiles(after); err != nil {
 		return nil, fmt.Errorf("migrations after: %w", err)
 	}
-	a := newAnalyser(before == nil)
+	var out []Migration
+	if old.limit == "" && now.limit == "" {
+		out = compare(old, now, newAnalyser(before == nil))
+	} else { // half of the files would give the wrong answer
+		r := newReport()
+		r.add(Caution, "Not analysed: %s.", cmp.Or(now.limit, old.limit))
+		out = append(out, r.migration(dir, ""))
+	}
+	for _, b := range now.bad {
+		r := newReport()
+		r.add(Error, "%s", b.why)
+		out = append(out, r.migration(b.name, b.sql))
+	}
+	return out, nil
+}
+
+// compare judges the files that can be read.
+func compare(old, now files, a *analyser) []Migration {
 	var out []Migration
 	for _, v := range versions(old, now) {
 		was, ran := old.good[v]
@@ -68,18 +83,14 @@ func Diff(before, after fs.FS) ([]Migration, error) {
 			out = append(out, r.migration(is.name, is.script.text()))
 		}
 	}
-	for _, b := range now.bad {
-		r := newReport()
-		r.add(Error, "%s", b.why)
-		out = append(out, r.migration(b.name, b.sql))
-	}
-	return out, nil
+	return out
 }
 
 // files are an app's migrations.
 type files struct {
-	good map[int64]file
-	bad  []bad
+	good  map[int64]file
+	bad   []bad
+	limit string // what there is too much of, if there is
 }
 
 type file struct {
@@ -124,15 +135,23 @@ var fileName = regexp.MustCompile(`^([0-9]+)_.+\.sql$`)
 // readFiles reads migrations/*.sql of an app.
 func readFiles(app fs.FS) (files, error) {
 	all := files{good: map[int64]file{}}
-	entries, err := fs.ReadDir(app, dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := fs.Stat(app, dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return all, nil
+	case err != nil:
+		return all, err
+	case !info.IsDir():
+		all.bad = append(all.bad, bad{name: dir, why: "It is not a directory."})
 		return all, nil
 	}
+	entries, err := fs.ReadDir(app, dir)
 	if err != nil {
 		return all, err
 	}
 	if len(entries) > maxBelow {
-		return all, fault.Errorf(fault.Invalid, "%s has more than %d entries", dir, maxBelow)
+		all.limit = fmt.Sprintf("%s has more than %d entries", dir, maxBelow)
+		return all, nil
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	count, total := 0, 0
@@ -141,14 +160,16 @@ func readFiles(app fs.FS) (files, error) {
 			continue
 		}
 		if count++; count > maxFiles {
-			return all, fault.Errorf(fault.Invalid, "%s has more than %d SQL files", dir, maxFiles)
+			all.limit = fmt.Sprintf("%s has more than %d SQL files", dir, maxFiles)
+			return all, nil
 		}
 		n, err := all.read(app, e)
 		if err != nil {
 			return all, err
 		}
 		if total += n; total > maxTotal {
-			return all, fault.Errorf(fault.Invalid, "%s has more than %d MiB", dir, maxTotal>>20)
+			all.limit = fmt.Sprintf("%s has more than %d MiB", dir, maxTotal>>20)
+			return all, nil
 		}
 	}
 	return all, nil

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -46,13 +47,18 @@ type lexError struct {
 
 func (e *lexError) Error() string { return e.what + " is not closed" }
 
+// maxTokens bounds what is kept of SQL that is read at once.
+const maxTokens = 500_000
+
+var errTooLong = errors.New("too long to be analysed")
+
 // lexer follows src/backend/parser/scan.l, with standard_conforming_strings on.
 type lexer struct {
 	s string
 	i int
 }
 
-// lex returns the tokens of SQL.
+// lex returns the tokens of SQL. The error is a lexError, or errTooLong.
 func lex(sql string) ([]token, error) {
 	l := &lexer{s: sql}
 	var tokens []token
@@ -62,6 +68,9 @@ func lex(sql string) ([]token, error) {
 		}
 		if l.i >= len(l.s) {
 			return tokens, nil
+		}
+		if len(tokens) == maxTokens {
+			return tokens, errTooLong
 		}
 		t, err := l.next()
 		if err != nil {

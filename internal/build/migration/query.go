@@ -31,8 +31,10 @@ func words(list string) map[string]bool {
 	return set
 }
 
-// most bounds how many parts of one statement are looked at for themselves.
-const most = 100
+const (
+	most     = 50      // parts of one statement that are looked at for themselves
+	maxQuery = 100_000 // tokens of one that is looked at
+)
 
 // query looks at a statement that reads or writes rows, and at every part of it
 // that writes: WITH may hold any.
@@ -40,11 +42,16 @@ func (a *analyser) query(st statement) {
 	if st[0].is("copy") && st.has("program") {
 		a.unknown("COPY … PROGRAM runs a program of the database server.")
 	}
+	const tooLong = "The statement is too long to be analysed."
+	if len(st) > maxQuery {
+		a.unknown(tooLong)
+		return
+	}
 	a.calls(st)
 	writes := 0
 	for i, t := range st {
 		if writes > most {
-			a.unknown("The statement is too long to be analysed.")
+			a.unknown(tooLong)
 			return
 		}
 		previous := token{kind: symbol}
