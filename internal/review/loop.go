@@ -99,7 +99,8 @@ type Loop struct {
 	listed  time.Time // all pulls were asked for last, by our clock
 	failing string    // why the forge cannot be asked now
 	pruned  time.Time
-	obeyed  map[int64]bool // comments that this process worked off
+	ended   map[string]time.Time // previews that failed to go, and when that was tried last
+	obeyed  map[int64]bool       // comments that this process worked off
 
 	mu       gosync.Mutex
 	labelled map[int]Labelling // from signed deliveries, with their head
@@ -123,7 +124,7 @@ func New(c Config) *Loop {
 	}
 	return &Loop{
 		Config: c, hints: make(chan Hint, 1024), deliver: make(chan struct{}, 1),
-		pulls: map[int]*review{}, obeyed: map[int64]bool{}, labelled: map[int]Labelling{},
+		pulls: map[int]*review{}, obeyed: map[int64]bool{}, ended: map[string]time.Time{}, labelled: map[int]Labelling{},
 	}
 }
 

@@ -46,6 +46,8 @@ func (l *Loop) keepPreviews(ctx context.Context) error {
 		if !p.Ended {
 			byPull[p.Pull] = append(byPull[p.Pull], p)
 			live++
+		} else if err := l.endAgain(ctx, p); err != nil {
+			return err
 		}
 	}
 	for number, previews := range byPull {
@@ -65,6 +67,24 @@ func (l *Loop) keepPreviews(ctx context.Context) error {
 	}
 	return nil
 }
+
+// endAgain tries again to take away a preview whose last try failed.
+func (l *Loop) endAgain(ctx context.Context, p Preview) error {
+	name := p.Tenant.Name
+	if !p.Failing {
+		delete(l.ended, name)
+		return nil
+	}
+	if time.Since(l.ended[name]) < endBackoff {
+		return nil
+	}
+	l.ended[name] = time.Now()
+	defer l.Planner.Wake()
+	return l.Ledger.EndPreview(ctx, name, previewRun(p, plan.Deprovision))
+}
+
+// endBackoff is how long a preview that could not be taken away is left alone.
+const endBackoff = 5 * time.Minute
 
 // endStale ends the previews that nobody asks for any more, or that are too old.
 func (l *Loop) endStale(ctx context.Context, r *review, previews []Preview, settings sync.Settings) (kept []Preview, err error) {
