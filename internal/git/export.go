@@ -19,15 +19,16 @@ import (
 // there already keep their modification times, changed ones are replaced by
 // rename, what the tree does not have is deleted. Files are 0644 or 0755.
 //
-// Trees with symbolic links, submodules or names that mean something to git or
-// the file system are fault.Invalid, and dir is left as it was; a path that is
-// not a directory of the commit is fault.NotFound. A file <dir>.index beside
+// Submodules are left out, and a pointer of Git LFS is written as it is; the log
+// warns of both when they are new. Trees with symbolic links or names that mean
+// something to git or the file system are fault.Invalid, and dir is left as it
+// was; a path that is not a directory of the commit is fault.NotFound. A file <dir>.index beside
 // dir remembers which content each file has, so that an unchanged one costs one
 // lstat; it is only a memory: without it, or after anything else, contents are
 // compared. Exports to one dir exclude each other by <dir>.lock, also between
 // processes.
 func (m *Mirror) Export(ctx context.Context, commit, name, dir string) error {
-	x := &exporter{m: m, files: map[string]*entry{}, dirs: map[string]bool{".": true}}
+	x := &exporter{m: m, commit: commit, name: path.Clean(name), files: map[string]*entry{}, dirs: map[string]bool{".": true}}
 	if err := x.plan(ctx, commit, name); err != nil {
 		return fmt.Errorf("export %s at %.12s: %w", name, commit, err)
 	}
@@ -51,7 +52,10 @@ func (m *Mirror) Export(ctx context.Context, commit, name, dir string) error {
 }
 
 type exporter struct {
-	m     *Mirror
+	m      *Mirror
+	commit string
+	name   string // what is exported, for messages
+
 	root  *os.Root // nothing outside it is touched, whatever links are put into it
 	files map[string]*entry
 	dirs  map[string]bool
@@ -101,7 +105,7 @@ func (x *exporter) list(ctx context.Context, h plumbing.Hash, at string, depth i
 		case typ == fs.ModeSymlink:
 			return fault.Errorf(fault.Invalid, "%s is a symbolic link", full).WithHint("replace it by a file")
 		case typ == fs.ModeIrregular:
-			return fault.Errorf(fault.Invalid, "%s is a submodule", full).WithHint("add its files to this repository")
+			x.m.warnIgnored(submoduleKind, x.commit, path.Join(x.name, full), e.hash)
 		case x.dirs[full] || x.files[full] != nil:
 			return fault.Errorf(fault.Invalid, "%s exists twice", full)
 		case e.isTree():
@@ -220,6 +224,9 @@ func (x *exporter) write(name string, e *entry) error {
 	content, err := x.m.blob(e.hash)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	if isPointer(content) {
+		x.m.warnIgnored(pointerKind, x.commit, path.Join(x.name, name), e.hash)
 	}
 	// One that a killed export left behind is replaced here, or pruned by the next.
 	temporary := path.Join(path.Dir(name), temporaryPrefix+e.hash.String())

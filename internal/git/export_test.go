@@ -149,9 +149,6 @@ func TestExportRefuses(t *testing.T) {
 			}
 			s.git("add", "-A")
 		},
-		"submodule": func(s *source) {
-			s.git("update-index", "--add", "--cacheinfo", "160000,"+s.git("rev-parse", "HEAD")+",app/sub")
-		},
 		"git directory": func(s *source) {
 			blob := s.git("rev-parse", "HEAD:app/a")
 			app := s.tree("40000", "app", s.tree("100644", ".GIT", blob))

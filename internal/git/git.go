@@ -67,6 +67,9 @@ type Mirror struct {
 	closing    context.Context //nolint:containedctx // ends the background's work
 	close      context.CancelFunc
 
+	warned memory[ignoredEntry]  // of what is ignored
+	plain  memory[plumbing.Hash] // trees and files in which nothing is
+
 	damaged atomic.Bool // seen by a reader; the next fetch rebuilds
 
 	fetching sync.Mutex // held by Fetch; guards source

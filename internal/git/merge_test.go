@@ -121,6 +121,15 @@ func randomText(r *rand.Rand, name string) string {
 
 func line(name string, n int) string { return fmt.Sprintf("%s line %d\n", name, n) }
 
+func longText(r *rand.Rand) string {
+	var b strings.Builder
+	kinds := 10 + r.IntN(200)
+	for range 20 + r.IntN(400) {
+		b.WriteString(line("a", r.IntN(kinds)))
+	}
+	return b.String()
+}
+
 func editText(r *rand.Rand, name, text string) string {
 	lines := strings.SplitAfter(text, "\n")
 	for range 1 + r.IntN(4) {
@@ -191,7 +200,10 @@ func TestMergeAsGitDoes(t *testing.T) {
 	in := &stream{}
 	for i := range cases {
 		base := files{}
-		for range 1 + r.IntN(6) {
+		if i%2 == 0 { // one long file
+			base["a"] = file{"100644", longText(r)}
+		}
+		for range (1 + r.IntN(6)) * (i % 2) {
 			name := mergedPaths[r.IntN(len(mergedPaths))]
 			base.set(name, randomFile(r, name))
 		}

@@ -183,7 +183,7 @@ func (t *merger) file(v versions) (*entry, bool, error) {
 	case ours.fsMode().Type() != theirs.fsMode().Type():
 		return nil, false, nil
 	}
-	if base == nil || base.fsMode().Type() != ours.fsMode().Type() {
+	if base == nil {
 		base = &entry{} // two files where there was none
 	}
 	mode := theirs.mode
@@ -200,7 +200,11 @@ func (t *merger) file(v versions) (*entry, bool, error) {
 	if ours.fsMode().Type() != 0 { // links, submodules
 		return nil, false, nil
 	}
-	h, ok, err := t.content(base.hash, ours.hash, theirs.hash)
+	common := base.hash
+	if base.fsMode().Type() != 0 {
+		common = plumbing.ZeroHash // a link's target is no version of a file
+	}
+	h, ok, err := t.content(common, ours.hash, theirs.hash)
 	return &entry{mode: mode, hash: h}, ok, err
 }
 

@@ -1,8 +1,11 @@
 package git_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -26,6 +29,12 @@ const token = "ghp_s3cr3t/+token"
 // is asked for if there is one.
 func (s *source) serve(password string) (url string, requests *atomic.Int64) {
 	s.t.Helper()
+	return s.serveTo(func(got string) bool { return password == "" || got == password })
+}
+
+// serveTo is serve with a say in which passwords are good.
+func (s *source) serveTo(good func(password string) bool) (url string, requests *atomic.Int64) {
+	s.t.Helper()
 	out, err := exec.Command("git", "--exec-path").Output()
 	if err != nil {
 		s.t.Fatal(err)
@@ -43,7 +52,7 @@ func (s *source) serve(password string) (url string, requests *atomic.Int64) {
 	requests = &atomic.Int64{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
-		if _, got, _ := r.BasicAuth(); password != "" && got != password {
+		if _, got, _ := r.BasicAuth(); !good(got) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			http.Error(w, "no "+got, http.StatusUnauthorized)
 			return
@@ -251,4 +260,70 @@ func TestPrivateRepositoryWithoutCredentials(t *testing.T) {
 	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("without a token: %v", err)
 	}
+}
+
+// A token that expires is asked for before each exchange, and shown in no error.
+func TestTokenSource(t *testing.T) {
+	t.Parallel()
+	s := newSource(t)
+	head := s.commit("a", "one")
+	var valid atomic.Value
+	valid.Store("ghs_1")
+	at, _ := s.serveTo(func(password string) bool { return password == valid.Load() })
+	issued, fail := 0, error(nil)
+	m := open(t, git.Config{URL: at, TokenSource: func(context.Context) (string, error) {
+		issued++
+		return fmt.Sprintf("ghs_%d", issued), fail
+	}})
+	fetched(t, m, head)
+	valid.Store("ghs_2")
+	pulled := s.pull(1, head, "a", "two")
+	obtain(t, m, 1, pulled)
+	if err := m.Obtain(t.Context(), pullRef(1), pulled); err != nil || issued != 2 {
+		t.Errorf("%d tokens for two exchanges: %v", issued, err)
+	}
+	_, err := m.Fetch(t.Context()) // the server refuses the third, and repeats it
+	if r := fault.RecordOf(err); !fault.Is(err, fault.Invalid) || strings.Contains(r.Message+r.Hint+r.Detail, "ghs_") {
+		t.Errorf("an expired token: %+v", r)
+	}
+	fail = errors.New("no answer from the forge")
+	if _, err := m.Fetch(t.Context()); !fault.Is(err, fault.Transient) || !errors.Is(err, fail) {
+		t.Errorf("without a token: %v", err)
+	}
+	fail = fault.Errorf(fault.Invalid, "the app is not installed").WithHint("install it")
+	if _, err := m.Fetch(t.Context()); !fault.Is(err, fault.Invalid) || fault.RecordOf(err).Hint != "install it" {
+		t.Errorf("without a token: %v", err)
+	}
+	source := func(context.Context) (string, error) { return "ghs_x", nil }
+	for _, cfg := range []git.Config{{URL: "http://git.example.com/x", TokenSource: source}, {URL: at, Token: "t", TokenSource: source}} {
+		cfg.Branch, cfg.Dir = "main", t.TempDir()
+		if _, err := git.Open(t.Context(), cfg); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", cfg.URL, err)
+		}
+	}
+}
+
+// One pull request that is too large does not keep the others away.
+func TestObtainIsBounded(t *testing.T) {
+	t.Parallel()
+	s := newSource(t)
+	base := s.commit("a", "one")
+	at, _ := s.serve("")
+	m := open(t, git.Config{URL: at, MaxDownload: 50_000})
+	fetched(t, m, base)
+	noise := make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+	var wanted []git.Wanted
+	for i := range 5 {
+		text := fmt.Sprint(i)
+		if i == 2 {
+			text = string(noise)
+		}
+		wanted = append(wanted, git.Wanted{Ref: pullRef(i), SHA: s.pull(i, base, "a", text)})
+	}
+	failed, err := m.ObtainAll(t.Context(), wanted)
+	if err != nil || len(failed) != 1 || !fault.Is(failed[wanted[2].SHA], fault.Invalid) {
+		t.Errorf("%v, %v", failed, err)
+	}
+	content(t, m, wanted[4].SHA, "a", "4")
 }
