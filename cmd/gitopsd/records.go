@@ -34,7 +34,7 @@ func (r records) Tenant(ctx context.Context, name string) (console.Record, error
 func record(t postgres.TenantRecord) console.Record {
 	return console.Record{
 		Applied: t.Applied, Name: t.Name, Phase: console.Phase(t.Phase),
-		Accepted: t.Accepted, Deployed: t.Deployed, Run: t.Run,
+		Accepted: t.Accepted, Deployed: t.Deployed, Run: t.Run, Pull: t.Pull,
 	}
 }
 
