@@ -143,6 +143,7 @@ func TestPlatform(t *testing.T) {
 		{"a snapshot's manifest", snapshotManifest},
 		{"a snapshot in use", pinned},
 		{"a hostile dump", hostileDump},
+		{"a dump that does not fit", unfit},
 		{"new programs", newPrograms},
 		{"stopped and started", stoppedAndStarted},
 		{"what it takes", footprint},

@@ -3,6 +3,7 @@ package local_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform/local"
 	"github.com/gitopsd/gitopsd/internal/release"
 )
@@ -178,6 +180,42 @@ func hostileDump(t *testing.T, w *world) {
 		t.Errorf("a dump made %d roles (%v)", roles, err)
 	}
 	w.exec(t, `ALTER ROLE t_right RESET default_transaction_read_only`)
+}
+
+// unfit restores a snapshot whose dump is as it was saved and yet of no use.
+func unfit(t *testing.T, w *world) {
+	path, err := w.driver.Snapshot(t.Context(), "left")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dump := []byte("PGDMP, and then nothing of the kind")
+	w.replace(t, filepath.Join(path, "database.dump"), dump)
+	var manifest map[string]any
+	w.readJSON(t, &manifest, "snapshots", "left", filepath.Base(path), "manifest.json")
+	for _, f := range manifest["files"].([]any) {
+		if file := f.(map[string]any); file["path"] == "database.dump" {
+			file["sha256"], file["size"] = fmt.Sprintf("%x", sha256.Sum256(dump)), len(dump)
+		}
+	}
+	b, err := json.Marshal(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.replace(t, filepath.Join(path, "manifest.json"), b)
+	if !w.serves(t, "left") {
+		t.Fatal("not served")
+	}
+	err = w.driver.RestoreSnapshot(t.Context(), "left", filepath.Base(path))
+	if r := fault.RecordOf(err); r == nil || r.Kind != fault.Stalled || !strings.Contains(r.Detail, "pg_restore") {
+		t.Errorf("%+v, want Stalled, and what pg_restore says", r)
+	}
+	if !w.serves(t, "left") {
+		t.Error("not served after a restore that failed")
+	}
+	w.nothingLeft(t)
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // pinned verifies the oldest snapshot: it outlives younger ones.
