@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gitopsd/gitopsd/internal/build/migration"
 	"github.com/gitopsd/gitopsd/internal/console"
 	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/sync"
@@ -35,10 +36,18 @@ func (p *planCmd) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
+	shown := outlook{Plan: made, Summary: made.Summary(), Steps: []stepOutlook{}}
+	for _, s := range made.Steps {
+		one, err := w.outlook(ctx, s, applied.Domain)
+		if err != nil {
+			return err
+		}
+		shown.Steps = append(shown.Steps, one)
+	}
 	if p.json() {
-		err = t.printJSON(made)
+		err = t.printJSON(shown)
 	} else {
-		t.plan(made)
+		t.plan(shown)
 	}
 	if err == nil && invalid(made) > 0 {
 		return exitError(exitInvalid)
@@ -84,30 +93,30 @@ func mark(s plan.Step) (string, colour) {
 }
 
 // plan writes the steps that do something, and counts the rest.
-func (t *terminal) plan(p plan.Plan) {
-	unchanged, width := 0, 0
+func (t *terminal) plan(p outlook) {
+	written, width := 0, 0
 	for _, s := range p.Steps {
 		width = max(width, len(s.Tenant))
 	}
 	for _, s := range p.Steps {
-		if s.Operation == "" && s.Failure == nil {
-			unchanged++
+		if s.Operation == "" && s.Failure == nil && len(s.Consequences) == 0 {
 			continue
 		}
 		t.step(s, width)
+		written++
 	}
 	if p.Hold != "" {
 		fmt.Fprintf(t.out, "\n%s: %s\n", t.paint(yellow, "would be held"), clean(p.Hold))
 		fmt.Fprintln(t.out, "it would wait for: gitopsd approve <commit>")
 	}
-	if len(p.Steps) > unchanged {
+	if written > 0 {
 		fmt.Fprintln(t.out)
 	}
-	fmt.Fprintln(t.out, summary(p, unchanged))
+	fmt.Fprintln(t.out, clean(p.Summary))
 }
 
-func (t *terminal) step(s plan.Step, width int) {
-	sign, c := mark(s)
+func (t *terminal) step(s stepOutlook, width int) {
+	sign, c := mark(s.Step)
 	what, why := string(s.Operation), s.Reason
 	broken := s.Desired != nil && len(s.Desired.Problems) > 0
 	switch {
@@ -115,12 +124,11 @@ func (t *terminal) step(s plan.Step, width int) {
 		what, why = "invalid", plural(len(s.Desired.Problems), "problem")
 	case s.Failure != nil:
 		what = "refused"
+	case what == "":
+		what = "nothing"
 	}
 	line := fmt.Sprintf("%s %-*s  %-11s", sign, width, clean(s.Tenant), what)
 	fmt.Fprintf(t.out, "%s  %s\n", t.paint(c, line), clean(why))
-	for _, field := range s.Changes {
-		fmt.Fprintln(t.out, "    "+clean(field))
-	}
 	switch {
 	case broken:
 		fmt.Fprintln(t.out, indented(indented(cleanLines(s.Desired.Problems.Error()))))
@@ -129,28 +137,56 @@ func (t *terminal) step(s plan.Step, width int) {
 		if s.Failure.Hint != "" {
 			fmt.Fprintln(t.out, "    hint: "+clean(s.Failure.Hint))
 		}
+	default:
+		t.consequences(s)
 	}
 }
 
-// summary counts the steps, such as "1 provision, 2 deploy, 1 invalid, 40 unchanged".
-func summary(p plan.Plan, unchanged int) string {
-	count := map[plan.Operation]int{}
-	for _, s := range p.Steps {
-		if s.Failure == nil {
-			count[s.Operation]++
+// consequences writes what a step means, each with its effect in front.
+func (t *terminal) consequences(s stepOutlook) {
+	line := func(c colour, word, text string) {
+		fmt.Fprintf(t.out, "    %s  %s\n", t.paint(c, fmt.Sprintf("%-14s", word)), clean(text))
+	}
+	if n := len(s.Changes); n > 0 {
+		const most = 8
+		text := strings.Join(s.Changes[:min(n, most)], ", ")
+		if n > most {
+			text += fmt.Sprintf(" and %d more", n-most)
+		}
+		line(grey, "changed", text)
+	}
+	for _, c := range s.Consequences {
+		line(severity(c.Effect), string(c.Effect), c.Text)
+	}
+	for _, m := range s.Migrations {
+		line(danger(m.Verdict), "migration", m.Name+": "+string(m.Verdict))
+		for _, why := range m.Why {
+			line(plain, "", why)
 		}
 	}
-	var parts []string
-	for _, op := range []plan.Operation{plan.Provision, plan.Update, plan.Deploy, plan.Deprovision, plan.Purge} {
-		if n := count[op]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, op))
-		}
+	if s.Unknown != "" {
+		line(yellow, "migration", s.Unknown)
 	}
-	if n := invalid(p); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d invalid", n))
+}
+
+func severity(e plan.Effect) colour {
+	switch e {
+	case plan.DataLoss, plan.Downtime:
+		return red
+	case plan.Breaking, plan.Action:
+		return yellow
+	case plan.NewCertificate, plan.Cost, plan.Infrastructure, plan.Restart, plan.Note:
 	}
-	if unchanged > 0 || len(parts) == 0 {
-		parts = append(parts, fmt.Sprintf("%d unchanged", unchanged))
+	return plain
+}
+
+func danger(v migration.Verdict) colour {
+	switch v {
+	case migration.Destructive, migration.Error:
+		return red
+	case migration.Caution:
+		return yellow
+	case migration.Safe:
 	}
-	return strings.Join(parts, ", ")
+	return plain
 }

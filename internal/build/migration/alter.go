@@ -158,7 +158,7 @@ func (a *analyser) alterColumn(p *cursor, table string, isNew bool) {
 		a.add(Caution, "The type of column %s of %s changes: that %s, unless the two types are stored alike.", column, t, rewrites)
 		a.calls(p.rest())
 	case p.take("set", "not", "null"):
-		a.add(Caution, "SET NOT NULL on column %s fails if a value is missing, and blocks reads and writes of %s (ACCESS EXCLUSIVE lock) while it scans it, unless a CHECK proves it; the release before it fails where it leaves the column out.", column, t)
+		a.add(Caution, "SET NOT NULL on column %s fails if a value is missing, and blocks reads and writes of %s (ACCESS EXCLUSIVE lock) while it scans it, unless a CHECK proves it; the release before it fails where it stores none.", column, t)
 	case p.take("drop", "default"):
 		a.add(Caution, "Column %s of %s loses its default: the release before it may leave the column out.", column, t)
 	case p.take("drop", "expression"), p.take("drop", "identity"), p.take("add", "generated"), p.take("set", "generated"), p.take("restart"):
