@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
+	tokens "github.com/google/go-github/v88/github" // ghinstallation's version
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 )
@@ -52,10 +53,12 @@ func (a tokenAuth) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // send adds the token to a request to the host, and to no other: a redirect may
-// lead anywhere.
+// lead anywhere. It asks for what is documented: go-github asks for some things
+// as they were before they were part of the API.
 func send(next http.RoundTripper, r *http.Request, host, token string) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept", "application/vnd.github+json")
 	if r.URL.Host == host {
-		r = r.Clone(r.Context())
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	return next.RoundTrip(r)
@@ -96,6 +99,9 @@ func newAppAuth(app App, base *url.URL, c *Client) (*appAuth, error) {
 func (a *appAuth) installation(id int64) *ghinstallation.Transport {
 	t := ghinstallation.NewFromAppsTransport(a.signed, id)
 	t.BaseURL = a.signed.BaseURL
+	// The App may be installed on many; its token need not be good for the others.
+	_, name, _ := strings.Cut(a.repo, "/")
+	t.InstallationTokenOptions = &tokens.InstallationTokenOptions{Repositories: []string{name}}
 	return t
 }
 

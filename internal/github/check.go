@@ -17,8 +17,8 @@ import (
 
 // GitHub's bounds of a check run.
 const (
-	annotationsAtOnce = 50 // in a request; further ones are added to them
-	maxSummary        = 65535
+	annotationsAtOnce = 50    // in a request; further ones are added to them
+	maxSummary        = 65535 // bytes
 	maxTitle          = 255
 	maxMessage        = 16 << 10 // GitHub takes 64 KB
 )
@@ -112,7 +112,7 @@ func (c *Client) sendCheck(ctx context.Context, id int64, digest string, want re
 	if last && want.State != sync.StatePending {
 		status, conclusion, ended = new(checkCompleted), new(string(want.State)), &github.Timestamp{Time: time.Now().UTC().Truncate(time.Second)}
 	}
-	output := &github.CheckRunOutput{Title: new(cut(want.Title, maxTitle)), Summary: new(cut(want.Summary, maxSummary))}
+	output := &github.CheckRunOutput{Title: new(cut(want.Title, maxTitle)), Summary: new(cutBytes(want.Summary, maxSummary))}
 	for _, a := range part {
 		output.Annotations = append(output.Annotations, annotation(a))
 	}

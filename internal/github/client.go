@@ -60,7 +60,7 @@ type Client struct {
 	app         int64 // our App, 0 with a token
 
 	pages    *memory[page]       // answers that are asked for again, by URL
-	shown    *memory[string]     // what GitHub shows last, by what shows it
+	shown    *memory[sight]      // what GitHub shows last, by what shows it
 	writers  *memory[permission] // by login
 	hintOnce sync.Map            // permissions that were logged as missing
 	login    func(context.Context) (string, error)
@@ -86,7 +86,7 @@ func Open(_ context.Context, cfg Config) (*Client, error) {
 		log:     cfg.Log,
 		gate:    &gate{next: cfg.Transport, now: time.Now},
 		pages:   newMemory[page](pagesKept),
-		shown:   newMemory[string](shownKept),
+		shown:   newMemory[sight](shownKept),
 		writers: newMemory[permission](writersKept),
 	}
 	c.owner, c.repo, _ = strings.Cut(cfg.Repository, "/")
@@ -107,7 +107,7 @@ func Open(_ context.Context, cfg Config) (*Client, error) {
 	if cfg.App != nil {
 		c.app = cfg.App.ID
 	}
-	c.gh = github.NewClient(&http.Client{Transport: c.auth, Timeout: requestTimeout})
+	c.gh = github.NewClient(&http.Client{Transport: c.auth})
 	c.gh.BaseURL = base
 	c.gh.UserAgent = "gitopsd"
 	c.login = c.rememberLogin()

@@ -119,3 +119,12 @@ func cut(s string, most int) string {
 	}
 	return string([]rune(s)[:most-1]) + "…"
 }
+
+// cutBytes shortens a text to a number of bytes, between characters.
+func cutBytes(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	const end = "…"
+	return strings.ToValidUTF8(s[:most-len(end)], "") + end
+}

@@ -80,7 +80,7 @@ func (c *Client) mutate(ctx context.Context, what string, need access, request f
 func (c *Client) deliverStatus(ctx context.Context, n review.Notice, s review.Status) (int64, error) {
 	subject := "status " + s.SHA + " " + s.Context
 	want := fmt.Sprintf("%s\n%s\n%s", s.State, s.Description, s.URL)
-	shows, known := c.shown.get(subject)
+	shows, known := c.saw(subject)
 	if !known || n.Tries > 0 {
 		var err error
 		if shows, err = c.lastStatus(ctx, s.SHA, s.Context); err != nil {
@@ -88,7 +88,7 @@ func (c *Client) deliverStatus(ctx context.Context, n review.Notice, s review.St
 		}
 	}
 	if shows == want {
-		c.shown.put(subject, want)
+		c.see(subject, want)
 		return 0, nil
 	}
 	c.shown.forget(subject) // until it is answered
@@ -100,7 +100,7 @@ func (c *Client) deliverStatus(ctx context.Context, n review.Notice, s review.St
 	if err != nil {
 		return 0, err
 	}
-	c.shown.put(subject, want)
+	c.see(subject, want)
 	return 0, nil
 }
 

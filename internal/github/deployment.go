@@ -99,7 +99,7 @@ func (c *Client) sendDeployment(ctx context.Context, id int64, d review.Deployme
 	subject := fmt.Sprintf("deployment %d", id)
 	description := cut(d.Description, sync.MaxDescription)
 	want := fmt.Sprintf("%s\n%s\n%s\n%s", d.State, description, d.URL, d.LogURL)
-	shows, known := c.shown.get(subject)
+	shows, known := c.saw(subject)
 	if !known || again {
 		last, err := c.lastDeploymentStatus(ctx, id)
 		if err != nil {
@@ -111,7 +111,7 @@ func (c *Client) sendDeployment(ctx context.Context, id int64, d review.Deployme
 		}
 	}
 	if shows == want {
-		c.shown.put(subject, want)
+		c.see(subject, want)
 		return nil
 	}
 	c.shown.forget(subject) // until it is answered
@@ -123,7 +123,7 @@ func (c *Client) sendDeployment(ctx context.Context, id int64, d review.Deployme
 		return resp, err
 	})
 	if err == nil {
-		c.shown.put(subject, want)
+		c.see(subject, want)
 	}
 	return err
 }

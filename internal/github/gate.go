@@ -20,7 +20,7 @@ const (
 	secondaryWaitMax = 16 * time.Minute // doubling ends here
 	mutationGap      = time.Second      // between mutations, once a secondary limit was met
 	pacedFor         = time.Hour        // after the last secondary limit, mutations keep that gap
-	maxErrorBody     = 64 << 10
+	maxAnswer        = 64 << 20         // bytes; a page of 100 pull requests has 3 MB
 )
 
 // gate keeps GitHub's rate limits: once one is met it refuses every request until
@@ -69,25 +69,29 @@ func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	resp, err := g.next.RoundTrip(r)
+	// The time is bounded here, and not by the client, so that it holds for asking
+	// for a token, too; and so the answer is read here, as a whole.
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	resp, err := g.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
-	var message []byte
-	if resp.StatusCode >= http.StatusBadRequest {
-		if message, err = io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)); err != nil {
-			_ = resp.Body.Close()
-			return nil, fmt.Errorf("read the answer: %w", err)
-		}
-		_ = resp.Body.Close() // read as far as it is wanted
-		resp.Body = io.NopCloser(bytes.NewReader(message))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	_ = resp.Body.Close() // read as far as it is wanted
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the answer: %w", err)
+	case len(body) > maxAnswer:
+		return nil, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
 	}
-	g.observe(resp, string(message))
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	g.observe(resp, body)
 	return resp, nil
 }
 
 // observe closes the gate if an answer says that a limit is met.
-func (g *gate) observe(resp *http.Response, message string) {
+func (g *gate) observe(resp *http.Response, body []byte) {
 	refused := resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusTooManyRequests
 	spent := resp.Header.Get("X-RateLimit-Remaining") == "0"
 	g.mu.Lock()
@@ -99,7 +103,7 @@ func (g *gate) observe(resp *http.Response, message string) {
 		g.close(now, wait, "a secondary rate limit of GitHub is met")
 	case spent:
 		g.closePrimary(resp, now)
-	case refused && (resp.StatusCode == http.StatusTooManyRequests || isSecondary(message)):
+	case refused && (resp.StatusCode == http.StatusTooManyRequests || isSecondary(string(body))):
 		wait := min(secondaryWait<<min(g.strikes, 10), secondaryWaitMax)
 		g.strikes++
 		g.close(now, wait, "a secondary rate limit of GitHub is met")

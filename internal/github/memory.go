@@ -1,6 +1,9 @@
 package github
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // How many answers are remembered at least, each at most twice that.
 const (
@@ -53,4 +56,24 @@ func (m *memory[T]) forget(key string) {
 	defer m.mu.Unlock()
 	delete(m.young, key)
 	delete(m.old, key)
+}
+
+// sightAge is how long what was seen at GitHub is relied on. Another process may
+// take over in between, and say other things; that takes longer.
+const sightAge = 5 * time.Second
+
+// sight is what GitHub showed, and when.
+type sight struct {
+	what string
+	at   time.Time
+}
+
+// saw returns what GitHub shows, if this process saw it just now.
+func (c *Client) saw(subject string) (string, bool) {
+	s, ok := c.shown.get(subject)
+	return s.what, ok && time.Since(s.at) < sightAge
+}
+
+func (c *Client) see(subject, what string) {
+	c.shown.put(subject, sight{what: what, at: time.Now()})
 }

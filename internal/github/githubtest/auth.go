@@ -117,6 +117,12 @@ func (s *Server) createToken(c *call) answer {
 	case c.PathValue("installation_id") != strconv.FormatInt(app.Installation, 10):
 		return notFound()
 	}
+	var in struct {
+		Repositories []string `json:"repositories"`
+	}
+	if !c.decode(&in) || (len(in.Repositories) > 0 && !slices.Contains(in.Repositories, s.name)) {
+		return problem(http.StatusUnprocessableEntity, "There is at least one repository that does not exist or is not accessible to the parent installation.")
+	}
 	life := app.TokenLife
 	if life == 0 {
 		life = time.Hour

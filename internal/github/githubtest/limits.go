@@ -112,3 +112,10 @@ func (s *Server) account(w http.ResponseWriter, account string, status int) {
 	h.Set("X-RateLimit-Reset", strconv.FormatInt(used.resets.Unix(), 10))
 	h.Set("X-RateLimit-Resource", "core")
 }
+
+// Used returns how many requests of an hour an account has used.
+func (s *Server) Used(account string) int {
+	s.limits.mu.Lock()
+	defer s.limits.mu.Unlock()
+	return s.limits.of(account, time.Now()).used
+}

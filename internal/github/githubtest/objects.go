@@ -91,7 +91,7 @@ func (s *Server) fullRepository() object {
 func (s *Server) labelObject(name string) object {
 	id := numberOf("label " + name)
 	return object{
-		"id": id, "node_id": node("Label", id), "url": s.api("/labels/%s", pathEscape(name)), "name": name, "description": nil,
+		"id": id, "node_id": node("Label", id), "url": s.api("/labels/%s", pathEscape(name)), "name": name, "description": "",
 		"color": "ededed", "default": false,
 	}
 }

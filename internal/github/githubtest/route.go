@@ -65,9 +65,10 @@ func invalid(resource, field, message string) answer {
 const repoPath = "/repos/{owner}/{repo}"
 
 func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
+	var all table
 	open := func(pattern string, handle func(*call) answer) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, handle) })
+		method, path, _ := strings.Cut(pattern, " ")
+		all = append(all, operation{method: method, path: path, handle: handle})
 	}
 	read := func(pattern string, handle func(*call) answer) {
 		method, path, _ := strings.Cut(pattern, " ")
@@ -113,29 +114,68 @@ func (s *Server) routes() http.Handler {
 	read("GET /deployments/{id}", s.getDeployment)
 	read("GET /deployments/{id}/statuses", s.deploymentStatuses)
 	write("POST /deployments/{id}/statuses", Deployments, s.createDeploymentStatus)
-	mux.HandleFunc("/{owner}/{repo}/", s.serveGit)
 
-	var handler http.Handler = s.counted(mux)
+	handler := s.dispatch(all)
 	if s.validator != nil {
 		handler = s.validator.Handler(handler)
 	}
 	return s.failing(handler)
 }
 
-// counted notes which operation is asked for, below an Enterprise Server's prefix
-// or not.
-func (s *Server) counted(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if path, ok := strings.CutPrefix(r.URL.Path, enterprisePrefix+"/"); ok {
-			r = r.Clone(r.Context())
-			r.URL.Path, r.URL.RawPath = "/"+path, strings.TrimPrefix(r.URL.RawPath, enterprisePrefix)
+// operation is one of the API. Its path is written as GitHub's description has it.
+type operation struct {
+	method, path string
+	handle       func(*call) answer
+}
+
+// table is all operations. A ServeMux would not take them: GitHub's paths overlap,
+// and the fixed one wins (/issues/comments is not /issues/{number}).
+type table []operation
+
+// find returns the operation of a request, nil if there is none, with the values
+// from its path.
+func (t table) find(method, escaped string) (op *operation, values map[string]string) {
+	segments := strings.Split(escaped, "/")
+	best := -1
+	for i := range t {
+		params, fixed, ok := matches(strings.Split(t[i].path, "/"), segments)
+		if ok && t[i].method == method && fixed > best {
+			op, values, best = &t[i], params, fixed
 		}
-		_, pattern := mux.Handler(r)
-		s.mu.Lock()
-		s.requests[pattern]++
-		s.mu.Unlock()
-		mux.ServeHTTP(w, r)
+	}
+	return op, values
+}
+
+// dispatch hands a request, below an Enterprise Server's prefix or not, to its
+// operation, and counts it.
+func (s *Server) dispatch(all table) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isGit(r) {
+			s.count("git")
+			s.serveGit(w, r)
+			return
+		}
+		op, values := all.find(r.Method, strings.TrimPrefix(r.URL.EscapedPath(), enterprisePrefix))
+		if op == nil {
+			s.count("unknown")
+			s.serve(w, r, func(*call) answer { return notFound() })
+			return
+		}
+		s.count(op.method + " " + op.path)
+		for name, value := range values {
+			if plain, err := url.PathUnescape(value); err == nil {
+				value = plain
+			}
+			r.SetPathValue(name, value)
+		}
+		s.serve(w, r, op.handle)
 	})
+}
+
+func (s *Server) count(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests[what]++
 }
 
 // repositoryIs answers 404 for every repository but ours, and for those who may
