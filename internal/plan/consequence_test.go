@@ -97,17 +97,23 @@ func stories() []story {
 		}},
 		story{name: "back before the deletion ended", from: whole(), to: whole(), applied: deleted},
 		story{name: "back without grace", from: set(func(t *tenant.Tenant) { t.Deletion.Grace = 0 }), to: whole(), applied: deleted},
-		story{name: "environment", from: set(func(t *tenant.Tenant) { t.App.Env = map[string]string{"A": "1", "B": "1"} }),
-			to: set(func(t *tenant.Tenant) { t.App.Env = map[string]string{"B": "2", "C": "1"} })},
-		story{name: "secrets", from: set(func(t *tenant.Tenant) { t.App.Secrets = []string{"OLD"} }),
-			to: set(func(t *tenant.Tenant) { t.App.Secrets = []string{"STRIPE_KEY"} })},
+		story{
+			name: "environment", from: set(func(t *tenant.Tenant) { t.App.Env = map[string]string{"A": "1", "B": "1"} }),
+			to: set(func(t *tenant.Tenant) { t.App.Env = map[string]string{"B": "2", "C": "1"} }),
+		},
+		story{
+			name: "secrets", from: set(func(t *tenant.Tenant) { t.App.Secrets = []string{"OLD"} }),
+			to: set(func(t *tenant.Tenant) { t.App.Secrets = []string{"STRIPE_KEY"} }),
+		},
 		story{name: "health", from: whole(), to: set(func(t *tenant.Tenant) { t.App.Health = "/ready" })},
 		story{name: "code", from: whole(), to: whole(), applied: func(a *plan.Applied) { a.App, a.DoneApp = "old", "old" }},
 		story{name: "failed before", from: whole(), to: whole(), applied: func(a *plan.Applied) { a.Failing = true }},
-		story{name: "domains", from: set(func(t *tenant.Tenant) {
-			t.Domains = []string{"old.acme.test", "eu.acme.apps.example", "acme.apps.example"}
-		}),
-			to: set(func(t *tenant.Tenant) { t.Domains = []string{"app.acme.test"} })},
+		story{
+			name: "domains", from: set(func(t *tenant.Tenant) {
+				t.Domains = []string{"old.acme.test", "eu.acme.apps.example", "acme.apps.example"}
+			}),
+			to: set(func(t *tenant.Tenant) { t.Domains = []string{"app.acme.test"} }),
+		},
 		story{name: "sizes", from: whole(), to: set(func(t *tenant.Tenant) { t.Compute.CPU, t.Compute.Scale.Max = 512, 4 })},
 		story{name: "smaller", from: whole(), to: set(func(t *tenant.Tenant) { t.Compute.Memory = 128 })},
 		story{name: "scaling", from: set(func(t *tenant.Tenant) { t.Compute.Scale.Max = 3 }), to: set(func(t *tenant.Tenant) {
@@ -127,8 +133,10 @@ func stories() []story {
 		story{name: "no longer protected", from: set(func(t *tenant.Tenant) { t.Deletion.Protect = true }), to: whole()},
 		story{name: "shorter grace", from: whole(), to: set(func(t *tenant.Tenant) { t.Deletion.Grace = 36 * time.Hour })},
 		story{name: "no grace", from: whole(), to: set(func(t *tenant.Tenant) { t.Deletion.Grace = 0 })},
-		story{name: "labels", from: set(func(t *tenant.Tenant) { t.Labels = map[string]string{"plan": "free", "team/eu": "a"} }),
-			to: set(func(t *tenant.Tenant) { t.Labels = map[string]string{"plan": "pro", "x": "1"} })},
+		story{
+			name: "labels", from: set(func(t *tenant.Tenant) { t.Labels = map[string]string{"plan": "free", "team/eu": "a"} }),
+			to: set(func(t *tenant.Tenant) { t.Labels = map[string]string{"plan": "pro", "x": "1"} }),
+		},
 		story{name: "suspended", from: whole(), to: set(func(t *tenant.Tenant) { t.Suspend, t.Compute.CPU = true, 512 })},
 		story{name: "still suspended", from: set(func(t *tenant.Tenant) { t.Suspend = true }), to: set(func(t *tenant.Tenant) { t.Suspend, t.Compute.CPU = true, 512 })},
 		story{name: "resumed", from: set(func(t *tenant.Tenant) { t.Suspend = true }), to: whole()},

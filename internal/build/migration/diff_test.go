@@ -137,7 +137,7 @@ func TestTooManyFilesAreNotAnalysed(t *testing.T) {
 func TestHostileFilesTakeLittleTime(t *testing.T) {
 	t.Parallel()
 	fill := func(head, s, tail string) string {
-		return "-- +goose Up\n-- +goose StatementBegin\n" + head + strings.Repeat(s, (4<<20-200)/len(s)) + tail + "\n-- +goose StatementEnd\n"
+		return "-- +goose Up\n-- +goose StatementBegin\n" + head + strings.Repeat(s, (2<<20)/len(s)) + tail + "\n-- +goose StatementEnd\n"
 	}
 	for name, content := range map[string]string{
 		"statements":  fill("", "a;\n", ""),

@@ -96,6 +96,7 @@ var errUnused = errors.New("goose is not expected to do this")
 func (c recorderConn) Prepare(string) (driver.Stmt, error) { return nil, errUnused }
 func (c recorderConn) Close() error                        { return nil }
 func (c recorderConn) Begin() (driver.Tx, error)           { c.r.tx = true; return recorderTx(c), nil }
+
 func (c recorderConn) ExecContext(_ context.Context, q string, _ []driver.NamedValue) (driver.Result, error) {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
