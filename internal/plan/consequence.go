@@ -72,6 +72,11 @@ func consequences(s Step, domain string) []Consequence {
 		return departure(s, domain)
 	case s.Operation == Purge:
 		return []Consequence{{Effect: DataLoss, To: "destroyed", Text: "The grace period is over: " + belongings + " are destroyed. The snapshot stays."}}
+	case s.Operation == Restore:
+		return []Consequence{
+			{Effect: DataLoss, To: "replaced", Text: "Its rows and keys are replaced by the snapshot's. A snapshot of what is there is taken first."},
+			{Effect: Downtime, Text: s.Tenant + "." + domain + " does not answer until they are."},
+		}
 	case to == nil:
 		return nil
 	case to.Suspend:

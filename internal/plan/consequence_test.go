@@ -329,6 +329,24 @@ func TestConsequencesAreBounded(t *testing.T) {
 	}
 }
 
+func TestEveryOperationHasConsequences(t *testing.T) {
+	t.Parallel()
+	base := stepOf(t, applied(whole(), func(a *plan.Applied) { a.DoneApp = "old" }), whole())
+	for _, op := range []plan.Operation{plan.Provision, plan.Update, plan.Deploy, plan.Deprovision, plan.Purge, plan.Restore} {
+		s := base
+		s.Operation = op
+		all := plan.Consequences(s, "apps.example")
+		if len(all) == 0 {
+			t.Errorf("%s has no consequences", op)
+			continue
+		}
+		destroys := op == plan.Deprovision || op == plan.Purge || op == plan.Restore
+		if first := all[0].Effect; (first == plan.DataLoss) != destroys {
+			t.Errorf("%s begins with %s", op, first)
+		}
+	}
+}
+
 func TestSummary(t *testing.T) {
 	t.Parallel()
 	step := func(name string, op plan.Operation) plan.Step { return plan.Step{Tenant: name, Operation: op} }

@@ -53,7 +53,7 @@ func (p Plan) counted() string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, what))
 		}
 	}
-	for _, op := range []Operation{Provision, Update, Deploy, Deprovision, Purge} {
+	for _, op := range []Operation{Provision, Update, Deploy, Deprovision, Purge, Restore} {
 		add(count[op], string(op))
 	}
 	add(invalid, "invalid")
