@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,5 +188,72 @@ func BenchmarkExport(b *testing.B) {
 		if err := m.Export(b.Context(), commits[i%2], "app", dir); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkMerge measures the merge of a pull request that changes one tenant
+// into a branch where another one changed, beside git merge-tree in a clone.
+func BenchmarkMerge(b *testing.B) {
+	for _, n := range []int{1000, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := tenants(b, n)
+			base := s.git("rev-parse", "HEAD")
+			m := open(b, git.Config{URL: s.dir})
+			fetch(b, m)
+			var git time.Duration
+			for i := 0; b.Loop(); i++ {
+				b.StopTimer()
+				head := s.pull(1, base, "tenants/tenant-00001.yaml", fmt.Sprintf("theirs: %d\n", i))
+				main := s.commit("tenants/tenant-00500.yaml", fmt.Sprintf("ours: %d\n", i))
+				fetch(b, m)
+				obtain(b, m, 1, head)
+				start := time.Now()
+				s.git("merge-tree", "--write-tree", main, head)
+				git += time.Since(start)
+				b.StartTimer()
+				if got, err := m.Merge(b.Context(), main, head); err != nil || got.SHA == "" {
+					b.Fatalf("%+v, %v", got, err)
+				}
+			}
+			report(b, git)
+		})
+	}
+}
+
+// BenchmarkObtain measures 1,000 open pull requests that a new daemon meets.
+func BenchmarkObtain(b *testing.B) {
+	const pulls = 1000
+	for _, way := range []string{"path", "http"} {
+		b.Run(way, func(b *testing.B) {
+			s := tenants(b, 1000)
+			at := s.dir
+			if way == "http" {
+				at, _ = s.serve("")
+			}
+			in := &stream{}
+			in.WriteString("reset refs/heads/base\nfrom refs/heads/main\n\n")
+			for i := range pulls {
+				fmt.Fprintf(in, "commit %s\ncommitter Ann <ann@example.com> %d +0000\ndata 1\nx\nfrom refs/heads/base\n", pullRef(i), 2000000000+i)
+				fmt.Fprintf(in, "M 100644 inline tenants/tenant-%05d.yaml\ndata 5\n%05d\n\n", i, i)
+			}
+			var mirrors []*git.Mirror
+			for range b.N {
+				m := open(b, git.Config{URL: at})
+				fetch(b, m)
+				mirrors = append(mirrors, m)
+			}
+			s.fastImport(in)
+			var wanted []git.Wanted
+			for line := range strings.Lines(s.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/pull/")) {
+				ref, sha, _ := strings.Cut(strings.TrimSpace(line), " ")
+				wanted = append(wanted, git.Wanted{Ref: ref, SHA: sha})
+			}
+			b.ResetTimer()
+			for _, m := range mirrors {
+				if failed, err := m.ObtainAll(b.Context(), wanted); err != nil || len(failed) > 0 || len(wanted) != pulls {
+					b.Fatal(err, failed, len(wanted))
+				}
+			}
+		})
 	}
 }

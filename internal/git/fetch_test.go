@@ -296,7 +296,7 @@ func TestDamagedMirrorIsRebuilt(t *testing.T) {
 			fetched(t, m, head)
 			content(t, m, head, "a", "one")
 			sound(t, dir)
-			if left, _ := filepath.Glob(dir + ".*"); !slices.Equal(left, []string{dir + ".compact.lock", dir + ".lock"}) {
+			if left, _ := filepath.Glob(dir + ".*"); !slices.Equal(left, []string{dir + ".compact.lock", dir + ".lock", dir + ".swap.lock"}) {
 				t.Fatalf("left behind: %v", left)
 			}
 		})

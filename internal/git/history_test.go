@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if args := os.Getenv(fetchForever); args != "" {
 		runFetchForever(args)
 	}
+	if args := os.Getenv(obtainForever); args != "" {
+		runObtainForever(args)
+	}
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })

@@ -192,7 +192,7 @@ func (f files) mutate(r *rand.Rand) {
 // A merge is what git's is: the same tree, or a conflict at the same paths.
 func TestMergeAsGitDoes(t *testing.T) {
 	t.Parallel()
-	const cases = 400
+	const cases = 200
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -368,8 +368,10 @@ func TestMergeOfLargeFiles(t *testing.T) {
 	large := strings.Repeat("a line of a large file\n", 50_000)
 	base := s.commit("repeated", repeated, "large", "begin\n"+large)
 	for i, files := range [][]string{
-		{"repeated", "first\n" + repeated}, {"repeated", repeated + "last\n"},
-		{"large", "Begin\n" + large}, {"large", "begin\n" + large + "end\n"},
+		{"repeated", "first\n" + repeated},
+		{"repeated", repeated + "last\n"},
+		{"large", "Begin\n" + large},
+		{"large", "begin\n" + large + "end\n"},
 	} {
 		s.pull(i, base, files...)
 	}

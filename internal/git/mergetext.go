@@ -111,20 +111,17 @@ type textMerge struct {
 
 // walk goes through the changes of both sides in the order of the common version.
 func (m *textMerge) walk(left, right []hunk) {
-	oursShift, theirShift := 0, 0 // from the common version's lines to those before each side's next change
 	for len(left) > 0 || len(right) > 0 {
 		l, r := hunk{base: len(m.base.lines) + 1}, hunk{base: len(m.base.lines) + 1}
+		// From the common version's lines to those before each side's next change.
+		oursShift, theirShift := len(m.ours.lines)-len(m.base.lines), len(m.theirs.lines)-len(m.base.lines)
 		if len(left) > 0 {
 			l = left[0]
 			oursShift = l.at - l.base
-		} else {
-			oursShift = len(m.ours.lines) - len(m.base.lines)
 		}
 		if len(right) > 0 {
 			r = right[0]
 			theirShift = r.at - r.base
-		} else {
-			theirShift = len(m.theirs.lines) - len(m.base.lines)
 		}
 		lEnd, rEnd := l.base+l.baseLen, r.base+r.baseLen
 		switch {

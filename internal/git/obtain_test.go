@@ -191,13 +191,13 @@ func TestObtainMuch(t *testing.T) {
 		cfg.Dir = filepath.Join(t.TempDir(), "mirror")
 		m := open(t, cfg)
 		fetched(t, m, base)
-		s.git("checkout", "-q", "--detach", base)
+		in := &stream{}
+		fmt.Fprintf(in, "commit %s\ncommitter Ann <ann@example.com> 1700000000 +0000\ndata 1\nx\nfrom %s\n", pullRef(1), base)
 		for i := range 3100 {
-			s.write(fmt.Sprintf("d%d/f%d", i%10, i), fmt.Sprint(i))
+			fmt.Fprintf(in, "M 100644 inline d%d/f%d\ndata 4\n%04d\n", i%10, i, i)
 		}
-		head := s.commit()
-		s.git("update-ref", pullRef(1), head)
-		s.git("checkout", "-q", "main")
+		s.fastImport(in)
+		head := s.git("rev-parse", pullRef(1))
 		obtain(t, m, 1, head)
 		content(t, m, head, "d9/f3099", "3099")
 		sound(t, cfg.Dir)
