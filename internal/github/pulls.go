@@ -168,7 +168,7 @@ func (c *Client) pullOf(p *github.PullRequest) review.Pull {
 		URL:    p.GetHTMLURL(),
 		Head:   p.GetHead().GetSHA(),
 		Ref:    fmt.Sprintf("refs/pull/%d/head", p.GetNumber()),
-		Branch: p.GetHead().GetRef(),
+		Branch: p.GetBase().GetRef(),
 		// A head without a repository was in a fork that is deleted.
 		Fork:    p.GetHead().Repo == nil || p.GetHead().GetRepo().GetID() != p.GetBase().GetRepo().GetID(),
 		Draft:   p.GetDraft(),

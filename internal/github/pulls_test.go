@@ -33,10 +33,10 @@ func TestPulls(t *testing.T) {
 	got, err := w.forge.Pulls(t.Context(), "main")
 	do(t, err)
 	want := []review.Pull{
-		{Number: first, Title: "Change first", Author: "octocat", Head: head, Ref: fmt.Sprintf("refs/pull/%d/head", first), Branch: "first"},
-		{Number: fork, Title: "Change mallory:evil", Author: "octocat", Head: forkHead, Ref: fmt.Sprintf("refs/pull/%d/head", fork), Branch: "evil", Fork: true},
+		{Number: first, Title: "Change first", Author: "octocat", Head: head, Ref: fmt.Sprintf("refs/pull/%d/head", first), Branch: "main"},
+		{Number: fork, Title: "Change mallory:evil", Author: "octocat", Head: forkHead, Ref: fmt.Sprintf("refs/pull/%d/head", fork), Branch: "main", Fork: true},
 		{
-			Number: draft, Title: "Change first", Author: "octocat", Head: head, Ref: fmt.Sprintf("refs/pull/%d/head", draft), Branch: "first",
+			Number: draft, Title: "Change first", Author: "octocat", Head: head, Ref: fmt.Sprintf("refs/pull/%d/head", draft), Branch: "main",
 			Draft: true, Labels: []string{"preview", "good first"},
 		},
 	}
@@ -55,7 +55,7 @@ func TestPulls(t *testing.T) {
 		t.Errorf("the closed one is %+v, %v", one, err)
 	}
 	one, err = w.forge.Pull(t.Context(), other)
-	if err != nil || one.Closed || one.Number != other || one.Seen.IsZero() {
+	if err != nil || one.Closed || one.Number != other || one.Branch != "release" || one.Seen.IsZero() {
 		t.Errorf("the one onto another branch is %+v, %v", one, err)
 	}
 	if _, err := w.forge.Pull(t.Context(), 999); !fault.Is(err, fault.NotFound) {

@@ -43,10 +43,10 @@ type Pull struct {
 	Number  int       `json:"number"`
 	Title   string    `json:"title"`
 	Author  string    `json:"author"`
-	URL     string    `json:"url"`  // for people
-	Head    string    `json:"head"` // commit
-	Ref     string    `json:"ref"`  // that leads to Head in the base repository, e.g. refs/pull/7/head
-	Branch  string    `json:"branch"`
+	URL     string    `json:"url"`            // for people
+	Head    string    `json:"head"`           // commit
+	Ref     string    `json:"ref"`            // that leads to Head in the base repository, e.g. refs/pull/7/head
+	Branch  string    `json:"branch"`         // that it is onto
 	Fork    bool      `json:"fork,omitempty"` // the head is in another repository
 	Draft   bool      `json:"draft,omitempty"`
 	Labels  []string  `json:"labels,omitempty"`
