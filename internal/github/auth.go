@@ -129,10 +129,11 @@ func (a *appAuth) Token(ctx context.Context) (string, error) {
 	}
 	token, err := a.as.Token(ctx)
 	if e := (*ghinstallation.HTTPError)(nil); errors.As(err, &e) && e.Response != nil {
-		if e.Response.StatusCode == http.StatusNotFound && a.found {
+		status := e.Response.StatusCode
+		if (status == http.StatusNotFound || status == http.StatusUnprocessableEntity) && a.found {
 			a.as = nil // installed anew, perhaps
 		}
-		return "", &tokenError{status: e.Response.StatusCode, err: err}
+		return "", &tokenError{status: status, err: err}
 	}
 	return token, err
 }

@@ -13,7 +13,7 @@
 //     with fault.Transient and fault.After. Nothing waits in line meanwhile.
 //   - A try whose answer was lost is found, not repeated: before something is made,
 //     what there is is looked through for what an earlier try, or an earlier
-//     process, left behind. Only what this process saw done is not looked for.
+//     process, left behind. Only what this process saw a moment ago is relied on.
 //   - Credentials go to the API's own host only, by HTTPS (or to a loopback
 //     address), and appear in no error and no log line.
 //   - What is wrong with a request (422) is fault.Invalid and what is gone is

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/google/go-github/v60/github"
 
@@ -26,11 +25,8 @@ func (c *Client) classify(ctx context.Context, what string, resp *github.Respons
 	if errors.As(err, &kind) {
 		return fmt.Errorf("%s: %w", what, kind)
 	}
-	if limited := (*github.RateLimitError)(nil); errors.As(err, &limited) {
-		return c.limited(what, limited.Rate.Reset.Time)
-	}
-	if !c.gate.open() {
-		return c.limited(what, time.Time{})
+	if until := c.gate.after(); !until.IsZero() {
+		return fault.Errorf(fault.Transient, "%s: GitHub bounds our requests", what).WithAfter(until)
 	}
 	if refused := (*tokenError)(nil); errors.As(err, &refused) {
 		return c.noToken(what, refused)
@@ -55,20 +51,13 @@ func (c *Client) classify(ctx context.Context, what string, resp *github.Respons
 	}
 }
 
-func (c *Client) limited(what string, until time.Time) error {
-	if gate := c.gate.after(); gate.After(until) {
-		until = gate
-	}
-	return fault.Errorf(fault.Transient, "%s: GitHub bounds our requests", what).WithAfter(until)
-}
-
 // noToken explains why the App was given no token.
 func (c *Client) noToken(what string, e *tokenError) error {
 	f := fault.Errorf(fault.Transient, "%s: %w", what, e)
 	switch e.status {
 	case http.StatusUnauthorized:
 		return f.WithHint("GitHub does not know the App by the ID and key in %s, or this machine's clock is off by minutes", c.source)
-	case http.StatusNotFound:
+	case http.StatusNotFound, http.StatusUnprocessableEntity:
 		return f.WithHint("install the App on %s/%s, or correct the installation in %s", c.owner, c.repo, c.source)
 	case http.StatusForbidden:
 		return f.WithHint("the App's installation on %s/%s is suspended: resume it in its settings", c.owner, c.repo)
@@ -134,7 +123,7 @@ type access struct {
 func (c *Client) denied(ctx context.Context, what string, need access, resp *github.Response, err error) error {
 	classified := c.classify(ctx, what, resp, err)
 	status, message := statusOf(resp, err)
-	if (status != http.StatusForbidden && status != http.StatusNotFound) || fault.After(classified) != (time.Time{}) {
+	if (status != http.StatusForbidden && status != http.StatusNotFound) || !fault.After(classified).IsZero() {
 		return classified
 	}
 	if need.subject != "" && status == http.StatusNotFound {

@@ -93,6 +93,9 @@ func (s *Server) isApp(r *http.Request) bool {
 	return claims.Issuer == strconv.FormatInt(app.ID, 10) && claims.Issued <= now+60 && claims.Expires > now && claims.Expires-claims.Issued <= 600
 }
 
+// home is the App's own page, where what it shows leads to unless it says otherwise.
+func (a *App) home(s *Server) string { return s.URL() + "/apps/" + a.Slug }
+
 func (s *Server) findInstallation(c *call) answer {
 	if !s.isApp(c.Request) {
 		return problem(http.StatusUnauthorized, "A JSON web token could not be decoded")

@@ -237,6 +237,8 @@ func loadHooks(path string) (*jsonschema.Compiler, error) {
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
+	// The library's own check of this format does not know {/name} and its like.
+	compiler.RegisterFormat(&jsonschema.Format{Name: "uri-template", Validate: uriTemplate})
 	if err := compiler.AddResource(hooksURL, value); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -260,4 +262,14 @@ func (d *description) schema(event, action string) (*jsonschema.Schema, error) {
 	}
 	d.ready[name] = s
 	return s, nil
+}
+
+// template is an URI with expressions (RFC 6570).
+var template = regexp.MustCompile(`^(?:[^\s{}]|\{[+#./;?&]?[a-z_]+(?:,[a-z_]+)*\})*$`)
+
+func uriTemplate(v any) error {
+	if s, ok := v.(string); ok && !template.MatchString(s) {
+		return fmt.Errorf("%q is no URI template", s)
+	}
+	return nil
 }

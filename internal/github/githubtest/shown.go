@@ -222,7 +222,7 @@ func (s *Server) createCheck(c *call) answer {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one := &checkRun{Check{ID: s.nextID(), SHA: in.SHA, Name: in.Name, Status: "queued", started: second()}}
+	one := &checkRun{Check{ID: s.nextID(), SHA: in.SHA, Name: in.Name, Status: "queued", URL: s.options.App.home(s), started: second()}}
 	one.apply(in)
 	s.checks = append(s.checks, one)
 	return created(s.checkObject(one))
@@ -303,7 +303,7 @@ func (s *Server) checkObject(one *checkRun) object {
 	pulls := []object{}
 	return object{
 		"id": one.ID, "head_sha": one.SHA, "node_id": node("CheckRun", one.ID), "external_id": one.ExternalID, "url": api,
-		"html_url": s.web("/runs/%d", one.ID), "details_url": orNil(one.URL), "status": one.Status, "conclusion": conclusion,
+		"html_url": s.web("/runs/%d", one.ID), "details_url": one.URL, "status": one.Status, "conclusion": conclusion,
 		"started_at": stamp(one.started), "completed_at": stamp(one.completed),
 		"output": object{
 			"title": orNil(one.Title), "summary": orNil(one.Summary), "text": nil, "annotations_count": len(one.Annotations),
