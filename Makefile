@@ -16,6 +16,7 @@ up: deps build ## Run the whole platform on this machine; Ctrl-C stops it
 
 test: build ## Run every test
 	@scripts/deps test
+	@scripts/openapi
 	$(GO) test $(TEST_FLAGS) ./...
 
 bench: deps build ## Measure the main path beside its references
