@@ -59,11 +59,11 @@ type Client struct {
 	auth        authorizer
 	app         int64 // our App, 0 with a token
 
-	pages    *memory[page]       // answers that are asked for again, by URL
-	shown    *memory[sight]      // what GitHub shows last, by what shows it
-	writers  *memory[permission] // by login
-	hintOnce sync.Map            // permissions that were logged as missing
-	login    func(context.Context) (string, error)
+	pages   *memory[page]       // answers that are asked for again, by URL
+	shown   *memory[sight]      // what GitHub shows last, by what shows it
+	writers *memory[permission] // by login
+	told    sync.Map            // permissions that were logged as missing
+	login   func(context.Context) (string, error)
 }
 
 var _ review.Forge = (*Client)(nil)

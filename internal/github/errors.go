@@ -136,7 +136,7 @@ func (c *Client) denied(ctx context.Context, what string, need access, resp *git
 		}
 	}
 	hint := fmt.Sprintf("grant the permission %q on %s/%s to the credentials in %s", need.name, c.owner, c.repo, c.source)
-	if _, told := c.hintOnce.LoadOrStore(need.name, true); !told {
+	if _, known := c.told.LoadOrStore(need.name, true); !known {
 		c.log.Error("GitHub denies what is needed", "what", what, "status", status, "hint", hint)
 	}
 	return fault.Errorf(fault.Transient, "%s: GitHub answers %d %s", what, status, message).WithHint("%s", hint)

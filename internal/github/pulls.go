@@ -61,7 +61,7 @@ func (c *Client) listPulls(ctx context.Context, branch string) (pulls []review.P
 			return nil, 0, false, c.denied(ctx, "list pull requests", access{name: pullsRead}, got.resp, err)
 		}
 		for _, p := range got.items {
-			p.Seen = seen
+			p.Seen, p.Labels = seen, slices.Clone(p.Labels) // what is remembered is not lent
 			pulls = append(pulls, p)
 		}
 		changed = changed || fresh

@@ -23,6 +23,7 @@ import (
 const (
 	minSecret       = 16               // bytes
 	maxPayload      = 25 << 20         // bytes; GitHub sends none longer
+	maxUnchecked    = 64 << 20         // bytes of all payloads that are being read at once
 	maxDeliveryID   = 128              // bytes; GitHub's are 36
 	payloadWithin   = 10 * time.Second // GitHub itself gives up then
 	deliveryWithin  = 3 * time.Second  // for remembering one
@@ -45,7 +46,8 @@ type Deliveries interface {
 //
 // What it answers: 202 for a delivery that is taken or that we have no use for,
 // 200 for a ping and for one that we had already, 401 without our signature, 503
-// when it could not be remembered (GitHub shows that, and may deliver it again).
+// when it could not be read or remembered (GitHub shows that, and delivers it again
+// when somebody asks for it).
 func (c *Client) Webhook(secret []byte, seen Deliveries, hint func(review.Hint)) (http.Handler, error) {
 	if len(secret) < minSecret {
 		return nil, fault.Errorf(fault.Invalid, "the webhook's secret has %d bytes: that is guessed too easily", len(secret)).
@@ -64,6 +66,7 @@ type webhook struct {
 	hints      hintQueue
 	log        *slog.Logger
 	told       atomic.Int64 // when a refusal was last logged, Unix nanoseconds
+	unchecked  atomic.Int64 // bytes of payloads that are being read
 }
 
 func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -146,7 +149,12 @@ func (h *webhook) read(w http.ResponseWriter, r *http.Request) (body []byte, sta
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, http.StatusInternalServerError, "the payload cannot be read"
 	}
-	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxPayload))
+	counted := &countedReader{next: http.MaxBytesReader(w, r.Body, maxPayload), all: &h.unchecked}
+	defer counted.done()
+	body, err = io.ReadAll(counted)
+	if errors.Is(err, errBusy) {
+		return nil, http.StatusServiceUnavailable, "too much is being read at once"
+	}
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
 		return nil, http.StatusRequestEntityTooLarge, "the payload is too long"
 	}
@@ -155,6 +163,27 @@ func (h *webhook) read(w http.ResponseWriter, r *http.Request) (body []byte, sta
 	}
 	return body, 0, ""
 }
+
+// countedReader bounds what all readers hold together: anybody can send what looks
+// like a delivery, and it is checked only when it is here as a whole.
+type countedReader struct {
+	next io.Reader
+	all  *atomic.Int64
+	mine int64
+}
+
+var errBusy = errors.New("too much is being read at once")
+
+func (c *countedReader) Read(p []byte) (int, error) {
+	n, err := c.next.Read(p)
+	c.mine += int64(n)
+	if c.all.Add(int64(n)) > maxUnchecked {
+		return n, errBusy
+	}
+	return n, err
+}
+
+func (c *countedReader) done() { c.all.Add(-c.mine) }
 
 // unsigned reports whether there is nothing that could be a signature.
 func (h *webhook) unsigned(r *http.Request) bool {

@@ -162,10 +162,11 @@ var appKey = sync.OnceValues(func() (*rsa.PrivateKey, []byte) {
 // asApp has the client act as an App that is installed on the repository.
 func asApp() (githubtest.Options, func(*github.Config)) {
 	key, encoded := appKey()
-	return githubtest.Options{App: &githubtest.App{
-			ID: 4711, Installation: 99, Slug: "gitopsd", Key: &key.PublicKey, Scopes: githubtest.AllScopes(),
-		}}, func(c *github.Config) {
-			c.Token, c.Source = "", "app.pem"
-			c.App = &github.App{ID: 4711, Key: encoded}
-		}
+	o := githubtest.Options{App: &githubtest.App{
+		ID: 4711, Installation: 99, Slug: "gitopsd", Key: &key.PublicKey, Scopes: githubtest.AllScopes(),
+	}}
+	return o, func(c *github.Config) {
+		c.Token, c.Source = "", "app.pem"
+		c.App = &github.App{ID: 4711, Key: encoded}
+	}
 }

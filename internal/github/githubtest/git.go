@@ -33,8 +33,12 @@ func (g repository) create(branch string) error {
 		return err
 	}
 	for _, setting := range [][2]string{
-		{"http.receivepack", "true"}, {"uploadpack.allowAnySHA1InWant", "true"}, {"uploadpack.allowFilter", "true"},
-		{"transfer.hideRefs", strings.TrimSuffix(forkRefs, "/")}, {"gc.auto", "0"}, {"receive.autogc", "false"},
+		{"http.receivepack", "true"},
+		{"uploadpack.allowAnySHA1InWant", "true"},
+		{"uploadpack.allowFilter", "true"},
+		{"transfer.hideRefs", strings.TrimSuffix(forkRefs, "/")},
+		{"gc.auto", "0"},
+		{"receive.autogc", "false"},
 	} {
 		if _, err := g.run(context.Background(), nil, "config", setting[0], setting[1]); err != nil {
 			return err

@@ -122,12 +122,12 @@ type Annotation struct {
 
 // Check is a check run.
 type Check struct {
-	ID                            int64
-	SHA, Name, ExternalID, URL    string
-	Status, Conclusion            string
-	Title, Summary                string
-	Annotations                   []Annotation
-	started, completed, suiteTime time.Time
+	ID                         int64
+	SHA, Name, ExternalID, URL string
+	Status, Conclusion         string
+	Title, Summary             string
+	Annotations                []Annotation
+	started, completed         time.Time
 }
 
 type checkRun struct{ Check }

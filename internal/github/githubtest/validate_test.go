@@ -26,7 +26,7 @@ func TestDescriptionCatches(t *testing.T) {
 		"state of its own":      {"POST", "/repos/a/b/statuses/1234", `{"state":"done"}`, 201, status, "state"},
 		"number for a text":     {"POST", "/repos/a/b/statuses/1234", `{"state":"success","description":7}`, 201, status, "description"},
 		"body forgotten":        {"POST", "/repos/a/b/statuses/1234", "", 201, status, "body"},
-		"misspelt member":       {"POST", "/repos/a/b/statuses/1234", `{"state":"success","descripton":"x"}`, 201, status, "descripton"},
+		"misspelt member":       {"POST", "/repos/a/b/statuses/1234", `{"state":"success","descriptions":"x"}`, 201, status, "descriptions"},
 		"misspelt parameter":    {"GET", "/repos/a/b/pulls?sate=open", "", 200, `[]`, "sate"},
 		"order of its own":      {"GET", "/repos/a/b/pulls?direction=up", "", 200, `[]`, "direction"},
 		"answer lacks a member": {"POST", "/repos/a/b/statuses/1234", `{"state":"success"}`, 201, `{"id":1}`, "response"},
