@@ -25,7 +25,7 @@ func (l *Loop) comment(r Report) string {
 	fmt.Fprintf(&b, "%s\n### %s %s\n\n", Marker, sign(r), plain(r.Description))
 	switch {
 	case len(r.Conflicts) > 0:
-		fmt.Fprintf(&b, "Merge or rebase onto `%s`; these files conflict:\n\n", r.Pull.Branch)
+		fmt.Fprintf(&b, "Merge or rebase onto %s; these files conflict:\n\n", code(l.Branch))
 		list(&b, r.Conflicts, 50)
 	case r.Failure != nil:
 		failure(&b, r)
@@ -84,7 +84,9 @@ func loses(r Report) bool {
 const VerdictDestructive = "destructive"
 
 func failure(b *strings.Builder, r Report) {
-	fmt.Fprintf(b, "%s\n\n", plain(r.Failure.Message))
+	if located(r.Failure.Detail) == nil {
+		fmt.Fprintf(b, "%s\n\n", plain(r.Failure.Message))
+	}
 	if r.Failure.Detail != "" {
 		fenced(b, "", r.Failure.Detail)
 	}
@@ -183,8 +185,8 @@ func orNone(s string) string {
 // footer says what the plan is of. It does not name what moves often, so that
 // the comment changes only when the plan does.
 func (l *Loop) footer(r Report) string {
-	return fmt.Sprintf("<sub>Plan of %s, kept true while `%s` and the platform move · [details](%s) · `/gitopsd plan` makes it anew</sub>\n",
-		short(r.Pull.Head), r.Pull.Branch, l.Links.Pull(r.Pull.Number))
+	return fmt.Sprintf("<sub>Plan of %s, kept true while %s and the platform move · [details](%s) · `/gitopsd plan` makes it anew</sub>\n",
+		short(r.Pull.Head), code(l.Branch), l.Links.Pull(r.Pull.Number))
 }
 
 func list(b *strings.Builder, items []string, most int) {

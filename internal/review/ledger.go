@@ -29,6 +29,10 @@ type Ledger interface {
 	// Reports returns the reports of the pull requests that are not closed.
 	Reports(ctx context.Context) ([]Report, error)
 
+	// Report returns the report of one pull request, open or closed;
+	// fault.NotFound if there is none.
+	Report(ctx context.Context, number int) (Report, error)
+
 	// PutNotices puts notices into the outbox. One whose key has the same body
 	// already is dropped; another takes the place of the key's.
 	PutNotices(ctx context.Context, notices []Notice) error
@@ -100,6 +104,7 @@ type Report struct {
 
 	Conflicts   []string       `json:"conflicts,omitempty"`   // paths
 	Notes       []string       `json:"notes,omitempty"`       // what a reviewer should know
+	Policy      bool           `json:"policy,omitempty"`      // gitopsd.yaml changes
 	Hold        string         `json:"hold,omitempty"`        // why merging it would wait for an approval
 	Approved    string         `json:"approved,omitempty"`    // by whom that is given already
 	Held        time.Time      `json:"held,omitzero"`         // since then it waits for this very approval, by the forge's clock

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	gosync "sync"
 	"time"
@@ -99,8 +98,11 @@ type Loop struct {
 	listed  time.Time // all pulls were asked for last, by our clock
 	failing string    // why the forge cannot be asked now
 	pruned  time.Time
-	ended   map[string]time.Time // previews that failed to go, and when that was tried last
-	obeyed  map[int64]bool       // comments that this process worked off
+	unknown string    // the branch's commit while the loop that follows it has not looked at it
+	since   time.Time // unknown is
+
+	ended  map[string]time.Time // previews that failed to go, and when that was tried last
+	obeyed map[int64]bool       // comments that this process worked off
 
 	mu       gosync.Mutex
 	labelled map[int]Labelling // from signed deliveries, with their head
@@ -110,10 +112,13 @@ type Loop struct {
 type review struct {
 	pull   Pull
 	report Report
-	forced bool      // someone asked for a new plan
-	seen   time.Time // its head, first, by the forge's clock
-	gone   bool      // its head could not be brought
-	made   bool      // report was made by this process
+	forced bool          // someone asked for a new plan
+	seen   time.Time     // its head, first, by the forge's clock
+	known  bool          // this process heard of it from the forge
+	gone   bool          // its head could not be brought
+	unfit  *fault.Record // why its head can never be brought
+	still  bool          // what is applied does not bear on its plan
+	made   bool          // report was made by this process
 	asked  labelWish
 }
 
@@ -144,7 +149,7 @@ func (l *Loop) Hint(h Hint) {
 
 // Run works until ctx ends or the lease is lost.
 func (l *Loop) Run(ctx context.Context) error {
-	if err := l.load(ctx); err != nil {
+	if err := l.Load(ctx); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -157,8 +162,9 @@ func (l *Loop) Run(ctx context.Context) error {
 	return err
 }
 
-// load takes up the reports that were made before.
-func (l *Loop) load(ctx context.Context) error {
+// Load takes up the reports that were made before. Run does it first; who takes
+// turns by hand must.
+func (l *Loop) Load(ctx context.Context) error {
 	reports, err := l.Ledger.Reports(ctx)
 	if err != nil {
 		return fmt.Errorf("read reports: %w", err)
@@ -253,14 +259,6 @@ func pause(ctx context.Context, hints <-chan Hint, got *[]Hint, d time.Duration)
 // requests and comments; else only what the hints are about is asked for. A step
 // that fails keeps no other from being taken.
 func (l *Loop) Turn(ctx context.Context, hints []Hint, poll bool) error {
-	var failed []error
-	step := func(what string, do func() error) bool {
-		err := do()
-		if err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", what, err))
-		}
-		return !fault.Is(err, fault.Conflict) && ctx.Err() == nil
-	}
 	comments := poll
 	for _, h := range hints {
 		comments = comments || h.Kind == HintComment
@@ -281,207 +279,56 @@ func (l *Loop) Turn(ctx context.Context, hints []Hint, poll bool) error {
 		{"keep previews", func() error { return l.keepPreviews(ctx) }},
 		{"announce runs", func() error { return l.announce(ctx) }},
 	}
+	var failed []error
 	for _, s := range steps {
-		if !step(s.what, s.do) {
-			break
-		}
-	}
-	err := errors.Join(failed...)
-	if err == nil && poll {
-		l.failing = ""
-	}
-	return err
-}
-
-// look learns of pull requests: of all, or of those that were hinted at.
-func (l *Loop) look(ctx context.Context, hints []Hint, poll bool) error {
-	if poll {
-		l.listed = time.Now() // also when it fails: the next try is at the next poll
-		open, err := l.Forge.Pulls(ctx, l.Branch)
-		if err != nil {
-			return err
-		}
-		listed := map[int]bool{}
-		for _, p := range open {
-			listed[p.Number] = true
-			l.learn(p)
-		}
-		for number := range l.pulls {
-			if !listed[number] {
-				hints = append(hints, Hint{Kind: HintPull, Pull: number})
-			}
-		}
-	}
-	asked := map[int]bool{}
-	for _, h := range hints {
-		if h.Pull == 0 || h.Kind == HintComment || asked[h.Pull] {
+		err := s.do()
+		if err == nil {
 			continue
 		}
-		asked[h.Pull] = true
-		if err := l.lookAt(ctx, h); err != nil {
+		failed = append(failed, fmt.Errorf("%s: %w", s.what, err))
+		if fault.Is(err, fault.Conflict) || ctx.Err() != nil {
+			break // another daemon takes the steps
+		}
+	}
+	if len(failed) == 0 && poll {
+		l.failing = ""
+	}
+	return join(failed...)
+}
+
+// each does something for each of several things. What goes wrong with one keeps
+// no other from its turn, unless it concerns all of them.
+func each[T any](ctx context.Context, all []T, do func(T) error) error {
+	var failed []error
+	for _, one := range all {
+		err := do(one)
+		if err == nil {
+			continue
+		}
+		failed = append(failed, err)
+		if fault.Is(err, fault.Conflict) || ctx.Err() != nil || !fault.After(err).IsZero() {
+			break // the lease is lost, or the forge asks for a pause
+		}
+	}
+	return join(failed...)
+}
+
+// join joins errors. A lost lease is not hidden among others.
+func join(errs ...error) error {
+	for _, err := range errs {
+		if fault.Is(err, fault.Conflict) {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-func (l *Loop) lookAt(ctx context.Context, h Hint) error {
-	p, err := l.Forge.Pull(ctx, h.Pull)
-	if fault.Is(err, fault.NotFound) {
-		p, err = Pull{Number: h.Pull, Closed: true}, nil
+// asked keeps what is a conflict to the forge from being taken for a lost lease.
+func asked(err error) error {
+	if fault.Is(err, fault.Conflict) {
+		return fault.Errorf(fault.Transient, "%w", err)
 	}
-	if err != nil {
-		return fmt.Errorf("look at pull request %d: %w", h.Pull, err)
-	}
-	if p.Closed || p.Branch != l.Branch {
-		return l.leave(ctx, p)
-	}
-	l.learn(p)
-	if h.Kind == HintRecheck {
-		l.pulls[p.Number].forced = true
-	}
-	return nil
-}
-
-func (l *Loop) learn(p Pull) {
-	r := l.pulls[p.Number]
-	if r == nil {
-		r = &review{}
-		l.pulls[p.Number] = r
-	}
-	if r.pull.Head != p.Head {
-		r.seen, r.gone = time.Time{}, false
-	}
-	r.pull = p
-}
-
-// leave ends the review of a pull request that was closed, or is onto another branch now.
-func (l *Loop) leave(ctx context.Context, p Pull) error {
-	r := l.pulls[p.Number]
-	if r == nil {
-		return nil
-	}
-	r.report.Pull.Closed, r.report.Pull.Merged = true, p.Merged
-	if err := l.Ledger.PutReport(ctx, r.report, nil); err != nil {
-		return fmt.Errorf("close the review of pull request %d: %w", p.Number, err)
-	}
-	delete(l.pulls, p.Number)
-	l.mu.Lock()
-	delete(l.labelled, p.Number)
-	l.mu.Unlock()
-	return nil
-}
-
-// planDue makes the plans that are missing or out of date, those of new heads
-// first. It stops for a hint: what is new comes before what only moved.
-func (l *Loop) planDue(ctx context.Context) error {
-	base := l.Source.Head()
-	if base == "" || len(l.pulls) == 0 {
-		return nil // nothing was fetched yet, or there is nothing to plan
-	}
-	live, err := l.Ledger.State(ctx)
-	if err != nil {
-		return err
-	}
-	fresh, moved := l.due(base, live)
-	if err := l.obtain(ctx, fresh); err != nil {
-		return err
-	}
-	for _, r := range fresh {
-		if err := l.planOne(ctx, r, base, live); err != nil {
-			return err
-		}
-	}
-	for _, r := range moved {
-		if len(l.hints) > 0 {
-			l.Hint(Hint{Kind: HintPush}) // come back for the rest
-			return nil
-		}
-		if err := l.planOne(ctx, r, base, live); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// due returns the reviews whose plan is missing, and those whose plan is of
-// another base or of what was applied before.
-func (l *Loop) due(base, live string) (fresh, moved []*review) {
-	for _, r := range l.pulls {
-		was := r.report
-		switch {
-		case r.gone:
-		case r.forced || was.Pull.Head != r.pull.Head || was.Pull.Draft != r.pull.Draft:
-			fresh = append(fresh, r)
-		case was.Base != base || was.Live != live && (len(was.Steps) > 0 || was.Failure != nil):
-			moved = append(moved, r)
-		}
-	}
-	byNumber := func(a, b *review) int { return a.pull.Number - b.pull.Number }
-	slices.SortFunc(fresh, byNumber)
-	slices.SortFunc(moved, byNumber)
-	return fresh, moved
-}
-
-// obtain brings the heads of reviews, all in one exchange.
-func (l *Loop) obtain(ctx context.Context, reviews []*review) error {
-	var wanted []Wanted
-	for _, r := range reviews {
-		wanted = append(wanted, Wanted{Ref: r.pull.Ref, SHA: r.pull.Head})
-	}
-	if len(wanted) == 0 {
-		return nil
-	}
-	if err := l.Source.Obtain(ctx, wanted); err != nil {
-		return fmt.Errorf("fetch the heads of pull requests: %w", err)
-	}
-	return nil
-}
-
-// planOne makes a pull request's plan and puts what shows it.
-func (l *Loop) planOne(ctx context.Context, r *review, base, live string) error {
-	there, err := l.Source.Has(ctx, r.pull.Head)
-	if err == nil && !there { // the mirror was made anew, or the head is older than a restart
-		if err = l.obtain(ctx, []*review{r}); err == nil {
-			there, err = l.Source.Has(ctx, r.pull.Head)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if !there {
-		r.gone = true // its ref leads elsewhere by now: the next look brings its new head
-		return nil
-	}
-	if r.seen.IsZero() {
-		if r.seen, err = l.Ledger.SawHead(ctx, r.pull.Number, r.pull.Head, r.pull.Seen); err != nil {
-			return err
-		}
-	}
-	report, err := l.makeReport(ctx, r, base, live)
-	if err != nil {
-		return fmt.Errorf("plan pull request %d: %w", r.pull.Number, err)
-	}
-	r.made = true
-	return l.publish(ctx, r, report)
-}
-
-// publish keeps a report and puts the notices that show it.
-func (l *Loop) publish(ctx context.Context, r *review, report Report) error {
-	notices, err := l.notices(&report)
-	if err != nil {
-		return err
-	}
-	if err := l.Ledger.PutReport(ctx, report, notices); err != nil {
-		return err
-	}
-	if report.State != r.report.State || report.Pull.Head != r.report.Pull.Head {
-		l.Log.Info("pull request planned", "pull", report.Pull.Number, "commit", report.Pull.Head,
-			"state", report.State, "description", report.Description)
-	}
-	r.report, r.forced = report, false
-	signal(l.deliver)
-	return nil
+	return err
 }
 
 func signal(c chan struct{}) {

@@ -36,7 +36,7 @@ func (l *Loop) notices(r *Report) ([]Notice, error) {
 		return nil, err
 	}
 	body := l.comment(*r)
-	if !r.Pull.Draft && (len(r.Steps) > 0 || r.Failure != nil || len(r.Conflicts) > 0) || r.Commented {
+	if !r.Pull.Draft && (len(r.Steps) > 0 || r.Failure != nil || len(r.Conflicts) > 0 || r.Policy) || r.Commented {
 		r.Commented = true
 		if err := add(NoticeComment, PullComment{Pull: r.Pull.Number, Body: body}, fmt.Sprint(r.Pull.Number)); err != nil {
 			return nil, err

@@ -19,41 +19,52 @@ func (l *Loop) makeReport(ctx context.Context, r *review, base, live string) (Re
 		Pull: r.pull, Base: base, Live: live, At: time.Now().UTC(),
 		Commented: r.report.Commented, Previews: r.report.Previews,
 	}
-	merged, err := l.Source.Merge(ctx, base, r.pull.Head)
-	if fault.Is(err, fault.Invalid) {
-		report.Failure = fault.RecordOf(err)
+	r.still = true
+	if r.unfit != nil {
+		report.Failure = r.unfit
 		return l.conclude(report), nil
 	}
+	err := l.plan(ctx, r, &report)
+	if fault.Is(err, fault.Invalid) { // only another push can help
+		report.Failure, err = fault.RecordOf(err), nil
+	}
+	return l.conclude(report), err
+}
+
+// plan fills in a report. What is fault.Invalid is wrong with the pull request.
+func (l *Loop) plan(ctx context.Context, r *review, report *Report) error {
+	merged, err := l.Source.Merge(ctx, report.Base, r.pull.Head)
 	if err != nil {
-		return report, err
+		return err
 	}
 	report.Merged, report.Conflicts = merged.SHA, merged.Conflicts
 	if len(merged.Conflicts) > 0 {
-		return l.conclude(report), nil
+		return nil
 	}
 	accepted, p, err := l.Planner.Preview(ctx, merged.SHA)
-	if fault.Is(err, fault.Invalid) {
-		report.Failure = fault.RecordOf(err)
-		return l.conclude(report), nil
-	}
+	r.still = err == nil && accepted == report.Base && len(p.Steps) == 0
 	if err != nil {
-		return report, err
+		return err
 	}
-	if err := l.authority(ctx, &report, base, merged); err != nil {
-		return report, err
+	if err := l.authority(ctx, report, accepted, merged); err != nil {
+		return err
 	}
-	if err := l.steps(ctx, &report, accepted, p); err != nil {
-		return report, err
+	if err := l.steps(ctx, report, accepted, p); err != nil {
+		return err
 	}
-	if err := l.holdOf(ctx, r, &report, p); err != nil {
-		return report, err
-	}
-	return l.conclude(report), nil
+	return l.holdOf(ctx, r, report, p)
 }
 
-// authority checks who made the commits, and notes a change of the policy.
-func (l *Loop) authority(ctx context.Context, report *Report, base string, merged Merged) error {
-	why, err := l.Planner.Distrust(ctx, base, merged.Base, report.Pull.Head)
+// authority checks who made the commits, and notes a change of the policy. Who
+// may sign is what was accepted before: a pull request cannot bring its own key.
+func (l *Loop) authority(ctx context.Context, report *Report, accepted string, merged Merged) error {
+	why, err := "", error(nil)
+	if accepted != "" {
+		why, err = l.Planner.Distrust(ctx, accepted, merged.Base, report.Pull.Head)
+	}
+	if accepted == "" || fault.Is(err, fault.Invalid) { // as the loop that follows the branch does
+		why, err = l.Planner.Distrust(ctx, merged.SHA, merged.Base, report.Pull.Head)
+	}
 	if err != nil {
 		return err
 	}
@@ -61,7 +72,7 @@ func (l *Loop) authority(ctx context.Context, report *Report, base string, merge
 		report.Failure = fault.RecordOf(fault.Errorf(fault.Invalid, "%s", why).
 			WithHint("sign the commits with a key that gitopsd.yaml lists"))
 	}
-	now, err := l.Planner.Settings(ctx, base)
+	now, err := l.Planner.Settings(ctx, report.Base)
 	if err != nil && !fault.Is(err, fault.Invalid) {
 		return err
 	}
@@ -69,13 +80,11 @@ func (l *Loop) authority(ctx context.Context, report *Report, base string, merge
 	if err != nil {
 		return err
 	}
-	if now.Digest != then.Digest {
+	if report.Policy = now.Digest != then.Digest; report.Policy {
 		report.Notes = append(report.Notes, "Changes gitopsd.yaml, the policy of this repository: every tenant is looked at again.")
 	}
-	if head, err := l.Ledger.Head(ctx); err != nil {
-		return err
-	} else if head != base {
-		report.Notes = append(report.Notes, fmt.Sprintf("%s is at %s, which is not carried out yet: this plan includes it.", l.Branch, short(base)))
+	if accepted != report.Base {
+		report.Notes = append(report.Notes, fmt.Sprintf("%s is at %s, which is not carried out yet: this plan includes it.", l.Branch, short(report.Base)))
 	}
 	return nil
 }
@@ -100,15 +109,37 @@ func (l *Loop) steps(ctx context.Context, report *Report, accepted string, p pla
 		}
 		report.Steps = append(report.Steps, shown)
 	}
+	report.Notes = append(report.Notes, renames(p.Steps)...)
 	slices.Sort(paths)
 	ignored, err := l.Source.Ignored(ctx, report.Merged, slices.Compact(paths))
 	if err != nil {
 		return err
 	}
-	for _, what := range ignored {
-		report.Notes = append(report.Notes, fmt.Sprintf("Not built: %s. Only what the repository itself holds is.", what))
+	if len(ignored) > 0 {
+		report.Notes = append(report.Notes, fmt.Sprintf("Not built: %s. Only what the repository itself holds is.", few(ignored, 5)))
 	}
 	return nil
+}
+
+// renames says of tenants whose file only got another name what that means.
+func renames(steps []plan.Step) []string {
+	gone := map[string]string{} // name by what it runs
+	for _, s := range steps {
+		if s.Operation == plan.Deprovision && s.Applied != nil {
+			gone[s.Applied.App] = s.Tenant
+		}
+	}
+	var notes []string
+	for _, s := range steps {
+		if s.Operation != plan.Provision || s.Desired == nil || s.Restores {
+			continue
+		}
+		if was := gone[s.Desired.App]; was != "" {
+			delete(gone, s.Desired.App)
+			notes = append(notes, fmt.Sprintf("This renames %s to %s: %s is deleted, and %s starts empty.", was, s.Tenant, was, s.Tenant))
+		}
+	}
+	return notes
 }
 
 // holdOf notes what merging would wait for, and since when it is known.
@@ -116,9 +147,15 @@ func (l *Loop) holdOf(ctx context.Context, r *review, report *Report, p plan.Pla
 	if p.Hold == "" {
 		return nil
 	}
-	report.Hold, report.Fingerprint, report.Held = p.Hold, p.Fingerprint(), r.pull.Seen
+	report.Hold, report.Fingerprint = p.Hold, p.Fingerprint()
 	if was := r.report; was.Fingerprint == report.Fingerprint && was.Pull.Head == r.pull.Head {
 		report.Held = was.Held
+	} else { // r.pull may be from long before: a comment since then is not about this
+		now, err := l.Forge.Pull(ctx, r.pull.Number)
+		if err != nil {
+			return fmt.Errorf("ask for the forge's time: %w", asked(err))
+		}
+		report.Held = now.Seen
 	}
 	a, ok, err := l.Ledger.PlanApproved(ctx, report.Fingerprint)
 	if err != nil {
@@ -143,7 +180,7 @@ func (l *Loop) conclude(r Report) Report {
 	case len(r.Conflicts) > 0:
 		r.Description = fmt.Sprintf("Conflicts with %s: %s", l.Branch, few(r.Conflicts, 3))
 	case r.Failure != nil:
-		r.Description = firstLine(r.Failure.Message)
+		r.Description = reason(r.Failure)
 	case len(refused) > 0:
 		r.Description = fmt.Sprintf("%d of %d refused: %s: %s", len(refused), len(r.Steps), refused[0].Tenant, firstLine(refused[0].Failure.Message))
 	case r.Hold != "" && r.Approved == "":
@@ -153,8 +190,21 @@ func (l *Loop) conclude(r Report) Report {
 	default:
 		r.State, r.Description = sync.StateSuccess, summary(r.Steps)
 	}
+	if r.Policy && r.State == sync.StateSuccess {
+		r.Description = "Changes gitopsd.yaml: " + r.Description
+	}
 	r.Description = sync.Shorten(r.Description)
 	return r
+}
+
+// reason says in a line what is wrong: where it is the contents of files, at
+// which place. It names no commit that a merge would make: that is another one
+// with each commit of the branch.
+func reason(f *fault.Record) string {
+	if located(f.Detail) != nil {
+		return firstLine(f.Detail)
+	}
+	return firstLine(f.Message)
 }
 
 // summary says what a plan would do in a line; what is lost comes first.
