@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/gitopsd/gitopsd/internal/build/migration"
 	"github.com/gitopsd/gitopsd/internal/git"
 	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/review"
@@ -18,23 +17,15 @@ type migrations struct{ mirror *git.Mirror }
 var _ review.Migrations = migrations{}
 
 func (m migrations) Migrations(_ context.Context, from, to string, s plan.Step) ([]review.Migration, error) {
-	after := s.Desired.Tenant
-	var before *tenant.Tenant
-	if s.Applied != nil && !s.Applied.Deleted {
-		before = s.Applied.Tenant
+	before := lastApplied(s)
+	if before != nil && s.Applied.Deleted {
+		from = s.Applied.Commit // what came after no longer had it
 	}
-	var found []migration.Migration
-	var err error
-	switch {
-	case after.App.Design != nil:
-		var design *tenant.Design
-		if before != nil {
-			design = before.App.Design
-		}
-		found, err = migration.DiffDesign(design, after.App.Design)
-	case after.App.Path != "":
-		found, err = migration.Diff(m.app(from, before), m.app(to, after))
+	was, err := m.app(from, before)
+	if err != nil {
+		return nil, err
 	}
+	found, err := compareMigrations(before, s.Desired.Tenant, was, m.mirror.FS(to))
 	if err != nil {
 		return nil, fmt.Errorf("compare migrations: %w", err)
 	}
@@ -45,14 +36,15 @@ func (m migrations) Migrations(_ context.Context, from, to string, s plan.Step) 
 	return shown, nil
 }
 
-// app returns the source of a tenant's app at a commit, nil if it has none here.
-func (m migrations) app(commit string, t *tenant.Tenant) fs.FS {
+// app returns the source of a tenant's app at a commit, nothing if it has none
+// in the repository.
+func (m migrations) app(commit string, t *tenant.Tenant) (fs.FS, error) {
 	if t == nil || t.App.Path == "" || commit == "" {
-		return nil
+		return nothing{}, nil
 	}
-	sub, err := fs.Sub(m.mirror.FS(commit), t.App.Path)
+	app, err := fs.Sub(m.mirror.FS(commit), t.App.Path)
 	if err != nil {
-		return nil // a path that no file system takes was refused before
+		return nil, fmt.Errorf("find the app of %s: %w", t.Name, err)
 	}
-	return sub
+	return app, nil
 }

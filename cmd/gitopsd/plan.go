@@ -8,6 +8,7 @@ import (
 	"github.com/gitopsd/gitopsd/internal/build/migration"
 	"github.com/gitopsd/gitopsd/internal/console"
 	"github.com/gitopsd/gitopsd/internal/plan"
+	"github.com/gitopsd/gitopsd/internal/policy"
 	"github.com/gitopsd/gitopsd/internal/sync"
 )
 
@@ -60,6 +61,7 @@ func (p *planCmd) Run(ctx context.Context, t *terminal) error {
 func planOf(ctx context.Context, w *worktree, applied console.Applied) (plan.Plan, error) {
 	planner := sync.Planner{
 		Tree: repository{w.Mirror}, Apps: apps{w.Mirror}, Dir: tenantsDir, Domain: applied.Domain, Brake: applied.Brake,
+		Policies: policy.New(w.FS, w.TreeID, applied.Brake),
 	}
 	made, err := planner.Plan(ctx, "", w.commit, sync.NewIndex(applied.Domain, applied.Tenants),
 		func([]string) (map[string]plan.Applied, error) { return applied.Tenants, nil })

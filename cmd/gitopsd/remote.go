@@ -216,7 +216,7 @@ func (r *remotes) cleanUp(now time.Time) {
 		if err != nil || now.Sub(info.ModTime()) < appUnused {
 			continue
 		}
-		for _, suffix := range []string{"", ".new", ".old", ".compact.lock", ".lock"} {
+		for _, suffix := range []string{"", ".new", ".old", ".compact.lock", ".swap.lock", ".lock"} {
 			if err := os.RemoveAll(dir + suffix); err != nil {
 				r.log.Warn("clean up an app's mirror", "error", err)
 			}

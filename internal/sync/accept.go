@@ -216,6 +216,20 @@ func (l *Loop) Retry(ctx context.Context, name string) error {
 		return fault.Errorf(fault.Conflict, "%s did not fail: there is nothing to try again", name)
 	}
 	op := plan.RetryOf(a)
+	if a.Deleted {
+		head, err := l.Ledger.Head(ctx)
+		if err != nil {
+			return err
+		}
+		gone, err := l.Planner.gone(ctx, head, name)
+		if err != nil {
+			return err
+		}
+		if !gone {
+			return fault.Errorf(fault.Conflict, "%s has a file again: it is not taken away", name).
+				WithHint("correct the file, or delete it in a new commit")
+		}
+	}
 	if err := l.enqueue(ctx, name, a, op); err != nil {
 		return err
 	}
