@@ -54,6 +54,7 @@ type world struct {
 	console string
 	up      *exec.Cmd
 	output  *lockedBuffer
+	command func() *exec.Cmd // of the control plane; nil for up
 }
 
 // newWorld makes a repository with a first, empty commit.
@@ -100,6 +101,9 @@ func (w *world) start() {
 	w.t.Helper()
 	w.up = exec.Command(filepath.Join(binDir, "gitopsd"), "up", "--repo", w.repo, "--data", w.data,
 		"--edge-addr", w.edge, "--console-addr", w.console, "--build-cache", buildCache)
+	if w.command != nil {
+		w.up = w.command()
+	}
 	w.up.Stdout, w.up.Stderr = w.output, w.output
 	w.up.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	w.must(w.up.Start())
