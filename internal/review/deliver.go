@@ -3,6 +3,7 @@ package review
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
@@ -47,6 +48,7 @@ func (l *Loop) Deliver(ctx context.Context) error {
 		if len(due) == 0 {
 			return nil
 		}
+		slices.SortStableFunc(due, func(a, b Notice) int { return rank(a) - rank(b) })
 		for _, n := range due {
 			paused, err := l.deliverOne(ctx, n)
 			if err != nil || paused {
@@ -54,6 +56,14 @@ func (l *Loop) Deliver(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// rank puts statuses first: a merge may wait for one.
+func rank(n Notice) int {
+	if n.Kind == NoticeStatus {
+		return 0
+	}
+	return 1
 }
 
 // deliverOne reports whether the forge asks for a pause.
