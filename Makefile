@@ -6,7 +6,7 @@ LINT      := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
 TEST_FLAGS ?= -race -timeout 12m
 
-.PHONY: help up test bench lint build deps clean generate
+.PHONY: help up test bench bench-forge lint build deps clean generate
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ test: build ## Run every test
 
 bench: deps build ## Measure the main path beside its references
 	@scripts/bench
+
+bench-forge: deps build ## Measure what happens on GitHub: its stand-in, 1,000 tenants
+	@scripts/bench-forge
 
 lint: $(LINT) ## Check style, imports and types (also for macOS)
 	$(GO) vet ./...
