@@ -170,7 +170,10 @@ func (f *forge) probeFiles(dir string) map[string]string {
 // alone or by polling alone, and through a GitHub that fails for a while.
 func TestPullRequestBecomesTenant(t *testing.T) {
 	for name, webhooks := range map[string]bool{"webhooks": true, "polling": false} {
-		t.Run(name, func(t *testing.T) { story(t, newForge(t, webhooks)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting for a GitHub that fails
+			story(t, newForge(t, webhooks))
+		})
 	}
 }
 

@@ -211,7 +211,7 @@ const hooksURL = "github:///webhooks.json"
 
 // hookEvents are the events that the stand-in sends, with their actions.
 var hookEvents = []string{
-	"push", "ping", "issue-comment-created", "check-run-rerequested", "check-suite-rerequested",
+	"push", "ping", "issue-comment-created", "issue-comment-edited", "check-run-rerequested", "check-suite-rerequested",
 	"pull-request-opened", "pull-request-synchronize", "pull-request-reopened", "pull-request-closed", "pull-request-edited",
 	"pull-request-labeled", "pull-request-unlabeled", "pull-request-ready-for-review", "pull-request-converted-to-draft",
 }
