@@ -3,6 +3,7 @@ package review
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +18,14 @@ const (
 	CommandApprove = "approve" // let what is held pass
 )
 
-// firstLook is how far back the first look at comments goes.
+// firstLook is how far back a process looks at comments when it starts: the
+// ledger knows which ones were worked off. What was asked for long before we came
+// is not meant for us.
 const firstLook = time.Hour
+
+// keepTrying is how long a comment that cannot be worked off is tried again. It
+// is shorter than firstLook, so that none is lost by a restart.
+const keepTrying = firstLook / 2
 
 // prefix begins a command's line.
 const prefix = "/gitopsd"
@@ -26,72 +33,143 @@ const prefix = "/gitopsd"
 // parseCommand returns the command of a comment: of its first line that begins
 // with /gitopsd, "" if there is none. Quotes and code are not commands.
 func parseCommand(body string) string {
-	fenced := false
+	open := "" // the fence of the code that the line is in
 	for line := range strings.Lines(body) {
-		if strings.HasPrefix(strings.TrimSpace(line), "```") {
-			fenced = !fenced
-		}
-		words := strings.Fields(line)
-		if !fenced && strings.HasPrefix(line, prefix) && words[0] == prefix {
-			return strings.Join(words[1:], " ")
+		mark, rest := fenceOf(line)
+		switch {
+		case open != "":
+			if strings.HasPrefix(mark, open) && rest == "" {
+				open = ""
+			}
+		case mark != "":
+			open = mark
+		default:
+			words := strings.Fields(line)
+			if strings.HasPrefix(line, prefix) && words[0] == prefix {
+				return strings.Join(words[1:], " ")
+			}
 		}
 	}
 	return ""
 }
 
-// commands works off the comments that came since the last look.
+// fenceOf returns the fence that a line begins or ends code with, "" if it does
+// not, and what is behind it.
+func fenceOf(line string) (mark, rest string) {
+	text := strings.TrimLeft(line, " ")
+	if len(line)-len(text) > 3 || text == "" || text[0] != '`' && text[0] != '~' {
+		return "", ""
+	}
+	rest = strings.TrimLeft(text, text[:1])
+	mark = text[:len(text)-len(rest)]
+	if rest = strings.TrimSpace(rest); len(mark) < 3 || mark[0] == '`' && strings.Contains(rest, "`") {
+		return "", "" // code in a line
+	}
+	return mark, rest
+}
+
+// inVain is a comment that could not be worked off, and since when.
+type inVain struct {
+	Comment
+	since time.Time
+}
+
+// commands works off the comments that came since the last look. One that cannot
+// be worked off keeps no other from it; it is tried again for a while.
 func (l *Loop) commands(ctx context.Context) error {
-	for {
-		since, err := l.Ledger.Cursor(ctx)
+	if l.read.IsZero() {
+		cursor, err := l.Ledger.Cursor(ctx)
 		if err != nil {
 			return err
 		}
-		if since.IsZero() { // what was asked for long before is not meant for us
-			since = time.Now().Add(-firstLook)
+		if cursor.IsZero() {
+			cursor = time.Now()
 		}
-		comments, err := l.Forge.Comments(ctx, since)
+		l.read = cursor.Add(-firstLook)
+	}
+	failed := each(ctx, slices.Collect(maps.Values(l.vain)), func(v inVain) error { return l.work(ctx, v.Comment) })
+	for !ends(ctx, failed) {
+		comments, err := l.Forge.Comments(ctx, l.read)
 		if err != nil {
-			return err
+			return join(failed, asked(err))
 		}
-		moved := false
-		for _, c := range comments {
+		err = each(ctx, comments, func(c Comment) error {
 			if l.obeyed[c.ID] {
-				continue // the last ones come again and again
+				return nil // the last ones come again and again, and so do ours when they are edited
 			}
-			if err := l.command(ctx, c); err != nil {
-				return fmt.Errorf("comment %d: %w", c.ID, err)
-			}
-			if len(l.obeyed) > 10_000 {
-				clear(l.obeyed) // the ledger knows them all
-			}
-			l.obeyed[c.ID] = true
-			moved = moved || c.Updated.After(since)
+			return l.work(ctx, c)
+		})
+		failed = join(failed, err)
+		if ends(ctx, err) || len(comments) == 0 || !comments[len(comments)-1].Updated.After(l.read) {
+			break // else there may be more than one answer holds
 		}
-		if !moved { // else there may be more than one answer holds
-			return nil
+		l.read = comments[len(comments)-1].Updated
+	}
+	return failed
+}
+
+// work works one comment off, or notes that it is to be tried again.
+func (l *Loop) work(ctx context.Context, c Comment) error {
+	err := l.command(ctx, c)
+	if err != nil && (fault.Is(err, fault.Conflict) || ctx.Err() != nil) {
+		return err
+	}
+	if err != nil {
+		err = fmt.Errorf("comment %d: %w", c.ID, err)
+		v, again := l.vain[c.ID]
+		if !again {
+			v = inVain{c, time.Now()}
+			l.vain[c.ID] = v
+		}
+		if time.Since(v.since) < keepTrying {
+			l.worked(c)
+			return err
+		}
+		if err := l.refuse(ctx, c, err); err != nil {
+			return err
 		}
 	}
+	delete(l.vain, c.ID)
+	l.worked(c)
+	return nil
+}
+
+// worked remembers that a comment need not be looked at again.
+func (l *Loop) worked(c Comment) {
+	if len(l.obeyed) > 10_000 {
+		clear(l.obeyed) // the ledger knows them all
+	}
+	l.obeyed[c.ID] = true
 }
 
 // command works one comment off, once: what it asks for is done before that is
 // noted, and doing it again changes nothing.
 func (l *Loop) command(ctx context.Context, c Comment) error {
+	if done, err := l.Ledger.Commanded(ctx, c.ID); err != nil || done {
+		return err
+	}
 	name := parseCommand(c.Body)
 	if name == "" || strings.HasPrefix(c.Body, Marker) {
 		return l.noteCommand(ctx, Command{Comment: c.ID, Pull: c.Pull, By: c.Author, At: c.Updated}, "")
 	}
-	cmd := Command{Comment: c.ID, Pull: c.Pull, By: c.Author, Name: name, At: c.Updated}
 	err := l.obey(ctx, c, name)
+	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.NotFound) {
+		return l.refuse(ctx, c, err)
+	}
 	if err != nil {
-		if k := fault.KindOf(err); k != fault.Invalid && k != fault.NotFound || ctx.Err() != nil {
-			return err // it is to be obeyed another time
-		}
-		cmd.Failure = fault.RecordOf(err)
-		l.Log.Warn("comment not obeyed", "pull", c.Pull, "who", c.Author, "command", name, "error", err)
-		return l.noteCommand(ctx, cmd, "confused")
+		return err // it is to be obeyed another time
 	}
 	l.Log.Info("comment obeyed", "pull", c.Pull, "who", c.Author, "command", name)
-	return l.noteCommand(ctx, cmd, "+1")
+	return l.noteCommand(ctx, Command{Comment: c.ID, Pull: c.Pull, By: c.Author, Name: name, At: c.Updated}, "+1")
+}
+
+// refuse notes that a comment is not obeyed.
+func (l *Loop) refuse(ctx context.Context, c Comment, why error) error {
+	name := parseCommand(c.Body)
+	l.Log.Warn("comment not obeyed", "pull", c.Pull, "who", c.Author, "command", name, "error", why)
+	return l.noteCommand(ctx, Command{
+		Comment: c.ID, Pull: c.Pull, By: c.Author, Name: name, At: c.Updated, Failure: fault.RecordOf(why),
+	}, "confused")
 }
 
 func (l *Loop) noteCommand(ctx context.Context, cmd Command, answer string) error {
@@ -110,10 +188,6 @@ func (l *Loop) noteCommand(ctx context.Context, cmd Command, answer string) erro
 
 // obey does what a comment asks for. What cannot be done is fault.Invalid.
 func (l *Loop) obey(ctx context.Context, c Comment, name string) error {
-	done, err := l.Ledger.Commanded(ctx, c.ID)
-	if err != nil || done {
-		return err
-	}
 	if c.Edited { // whoever may write can put words into another's mouth
 		return fault.Errorf(fault.Invalid, "a comment that was edited is not obeyed").WithHint("comment anew")
 	}
@@ -159,7 +233,7 @@ func (l *Loop) allow(ctx context.Context, login string, listed []string) error {
 	}
 	may, err := l.Forge.MayWrite(ctx, login)
 	if err != nil {
-		return err
+		return asked(err)
 	}
 	if !may {
 		return fault.Errorf(fault.Invalid, "%s may not write to the repository", login)
@@ -170,30 +244,34 @@ func (l *Loop) allow(ctx context.Context, login string, listed []string) error {
 // approve lets pass what a pull request's plan is held for, or, once it is
 // merged, the commit that is held.
 func (l *Loop) approve(ctx context.Context, c Comment) error {
-	r := l.pulls[c.Pull]
-	if r == nil {
-		return l.approveMerged(ctx, c)
+	// It may be merged by now: then nobody looks at what its plan was held for.
+	p, err := l.Forge.Pull(ctx, c.Pull)
+	if err != nil {
+		return asked(err)
 	}
-	report := r.report
+	if p.Closed {
+		return l.approveMerged(ctx, c, p)
+	}
+	r := l.pulls[c.Pull]
 	switch {
-	case report.Pull.Head != r.pull.Head || report.Fingerprint == "":
+	case r == nil || r.report.Pull.Head != p.Head || r.report.Fingerprint == "":
 		return fault.Errorf(fault.Invalid, "pull request %d is not held", c.Pull).WithHint("look at its plan")
-	case !c.Updated.After(report.Held):
+	case !c.Updated.After(r.report.Held):
 		return fault.Errorf(fault.Invalid, "what pull request %d is held for changed after the comment", c.Pull).
 			WithHint("look at its plan, and comment again")
 	}
-	err := l.Ledger.ApprovePlan(ctx, PlanApproval{
-		Fingerprint: report.Fingerprint, Pull: c.Pull, Head: report.Pull.Head, By: c.Author, At: c.Updated,
+	err = l.Ledger.ApprovePlan(ctx, PlanApproval{
+		Fingerprint: r.report.Fingerprint, Pull: c.Pull, Head: p.Head, By: c.Author, At: c.Updated,
 	})
-	r.forced = err == nil
+	for _, other := range l.pulls { // whoever asks for the same, it is approved
+		if err == nil && other.report.Fingerprint == r.report.Fingerprint {
+			other.forced = true
+		}
+	}
 	return err
 }
 
-func (l *Loop) approveMerged(ctx context.Context, c Comment) error {
-	p, err := l.Forge.Pull(ctx, c.Pull)
-	if err != nil {
-		return err
-	}
+func (l *Loop) approveMerged(ctx context.Context, c Comment, p Pull) error {
 	if p.Merged == "" {
 		return fault.Errorf(fault.Invalid, "pull request %d is closed and not merged", c.Pull)
 	}
@@ -201,12 +279,21 @@ func (l *Loop) approveMerged(ctx context.Context, c Comment) error {
 	if err != nil {
 		return err // a commit that is not known is NotFound
 	}
-	if progress.Hold == nil || progress.SupersededBy != "" {
+	if progress.Hold == nil || progress.SupersededBy != "" || progress.Status == nil {
 		return fault.Errorf(fault.Invalid, "commit %s is not held", short(p.Merged))
 	}
-	if err := l.Ledger.Approve(ctx, p.Merged, c.Author); err != nil {
-		return err
+	// By the forge's clock, which tells whole seconds.
+	held := progress.Status.At.Add(p.Seen.Add(time.Second).Sub(time.Now()))
+	if !c.Updated.After(held) {
+		return fault.Errorf(fault.Invalid, "what commit %s is held for was not known at the time of the comment", short(p.Merged)).
+			WithHint("look at its status, and comment again")
 	}
-	l.Planner.Wake()
-	return nil
+	err = l.Ledger.Approve(ctx, p.Merged, c.Author)
+	if fault.Is(err, fault.Conflict) { // of another approval, and not of another daemon: users approve
+		return fault.Errorf(fault.Invalid, "commit %s is not held any more", short(p.Merged))
+	}
+	if err == nil {
+		l.Planner.Wake()
+	}
+	return err
 }

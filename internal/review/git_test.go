@@ -1,6 +1,7 @@
 package review_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"strings"
@@ -14,3 +15,5 @@ func gitIn(dir string, args ...string) (string, error) {
 	out, err := c.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
+
+type ctxt = context.Context

@@ -113,8 +113,5 @@ func (l *Loop) leave(ctx context.Context, p Pull) error {
 		}
 	}
 	delete(l.pulls, p.Number)
-	l.mu.Lock()
-	delete(l.labelled, p.Number)
-	l.mu.Unlock()
 	return nil
 }

@@ -102,10 +102,12 @@ type Loop struct {
 	since   time.Time // unknown is
 
 	ended  map[string]time.Time // previews that failed to go, and when that was tried last
-	obeyed map[int64]bool       // comments that this process worked off
+	read   time.Time            // comments up to then, by the forge's clock
+	obeyed map[int64]bool       // comments that this process looked at
+	vain   map[int64]inVain     // those of them that are to be tried again
 
 	mu       gosync.Mutex
-	labelled map[int]Labelling // from signed deliveries, with their head
+	labelled map[ofLabel]Labelling // from signed deliveries, with their head
 }
 
 // review is what the loop knows of one open pull request.
@@ -129,18 +131,14 @@ func New(c Config) *Loop {
 	}
 	return &Loop{
 		Config: c, hints: make(chan Hint, 1024), deliver: make(chan struct{}, 1),
-		pulls: map[int]*review{}, obeyed: map[int64]bool{}, ended: map[string]time.Time{}, labelled: map[int]Labelling{},
+		pulls: map[int]*review{}, obeyed: map[int64]bool{}, vain: map[int64]inVain{}, ended: map[string]time.Time{}, labelled: map[ofLabel]Labelling{},
 	}
 }
 
 // Hint makes the loop look sooner. It never blocks: what it has no room for,
 // the next poll finds.
 func (l *Loop) Hint(h Hint) {
-	if h.Labelled != nil && h.Labelled.Head != "" {
-		l.mu.Lock()
-		l.labelled[h.Pull] = *h.Labelled
-		l.mu.Unlock()
-	}
+	l.hear(h)
 	select {
 	case l.hints <- h:
 	default:
@@ -306,18 +304,28 @@ func each[T any](ctx context.Context, all []T, do func(T) error) error {
 			continue
 		}
 		failed = append(failed, err)
-		if fault.Is(err, fault.Conflict) || ctx.Err() != nil || !fault.After(err).IsZero() {
-			break // the lease is lost, or the forge asks for a pause
+		if ends(ctx, err) {
+			break
 		}
 	}
 	return join(failed...)
 }
 
-// join joins errors. A lost lease is not hidden among others.
+// ends reports whether an error is no single thing's: the lease is lost, all ends,
+// or the forge asks for a pause.
+func ends(ctx context.Context, err error) bool {
+	return fault.Is(err, fault.Conflict) || ctx.Err() != nil || !fault.After(err).IsZero()
+}
+
+// join joins errors so that the kind of the whole is that which ends more: a lost
+// lease, and then a pause.
 func join(errs ...error) error {
-	for _, err := range errs {
-		if fault.Is(err, fault.Conflict) {
+	for i, err := range errs {
+		switch {
+		case fault.Is(err, fault.Conflict):
 			return err
+		case !fault.After(err).IsZero():
+			errs[0], errs[i] = err, errs[0]
 		}
 	}
 	return errors.Join(errs...)

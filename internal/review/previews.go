@@ -17,15 +17,6 @@ import (
 	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
-// labelWish is what is known of the label on a head: who set it, and whether
-// that counts.
-type labelWish struct {
-	head    string // that it was looked up for
-	pull    time.Time
-	by      string
-	refused string // why it does not count
-}
-
 // keepPreviews has the previews be what labels ask for: at most one a tenant and
 // pull request, of a head that someone who may has asked for.
 func (l *Loop) keepPreviews(ctx context.Context) error {
@@ -34,10 +25,8 @@ func (l *Loop) keepPreviews(ctx context.Context) error {
 		return err
 	}
 	settings, err := l.accepted(ctx)
-	if fault.Is(err, fault.Invalid) {
-		return nil // an invalid policy allows nothing new, and is told elsewhere
-	}
-	if err != nil {
+	valid := !fault.Is(err, fault.Invalid) // else it allows nothing new, and is told elsewhere
+	if err != nil && valid {
 		return err
 	}
 	byPull := map[int][]Preview{}
@@ -51,21 +40,23 @@ func (l *Loop) keepPreviews(ctx context.Context) error {
 		}
 	}
 	for number, previews := range byPull {
-		kept, err := l.endStale(ctx, l.pulls[number], previews, settings)
+		kept, err := l.endStale(ctx, l.pulls[number], previews, settings, valid)
 		if err != nil {
 			return err
 		}
 		live -= len(previews) - len(kept)
 		byPull[number] = kept
 	}
+	if !valid {
+		return nil
+	}
 	room := settings.Preview.Max - live
-	for _, number := range slices.Sorted(maps.Keys(l.pulls)) {
-		r := l.pulls[number]
-		if err := l.keepPreview(ctx, r, byPull[number], settings, &room); err != nil {
+	return each(ctx, slices.Sorted(maps.Keys(l.pulls)), func(number int) error {
+		if err := l.keepPreview(ctx, l.pulls[number], byPull[number], settings, &room); err != nil {
 			return fmt.Errorf("preview of pull request %d: %w", number, err)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // endAgain tries again to take away a preview whose last try failed.
@@ -87,20 +78,23 @@ func (l *Loop) endAgain(ctx context.Context, p Preview) error {
 const endBackoff = 5 * time.Minute
 
 // endStale ends the previews that nobody asks for any more, or that are too old.
-func (l *Loop) endStale(ctx context.Context, r *review, previews []Preview, settings sync.Settings) (kept []Preview, err error) {
+// r is nil for a pull request that is not open.
+func (l *Loop) endStale(ctx context.Context, r *review, previews []Preview, settings sync.Settings, valid bool) (kept []Preview, err error) {
 	for _, p := range previews {
 		old := time.Now().After(p.Expires)
-		if r != nil && slices.Contains(r.pull.Labels, settings.Preview.Label) && !old && settings.Preview.Max > 0 {
+		keep := r != nil && !old
+		if keep && r.known && valid { // else what is known of its labels is from before, or not what counts
+			keep = hasLabel(r.pull, settings.Preview.Label) && settings.Preview.Max > 0
+		}
+		if keep {
 			kept = append(kept, p)
 			continue
 		}
-		if err := l.Ledger.EndPreview(ctx, p.Tenant.Name, previewRun(p, plan.Deprovision)); err != nil {
+		if err := l.end(ctx, p); err != nil {
 			return nil, err
 		}
-		l.Log.Info("preview ends", "tenant", p.Tenant.Name, "pull", p.Pull)
-		l.Planner.Wake()
 		if r != nil && old {
-			if err := l.unlabel(ctx, r, settings.Preview.Label, p.Head+"/old"); err != nil {
+			if err := l.unlabel(ctx, r, settings.Preview.Label, p); err != nil {
 				return nil, err
 			}
 		}
@@ -108,8 +102,22 @@ func (l *Loop) endStale(ctx context.Context, r *review, previews []Preview, sett
 	return kept, nil
 }
 
-func (l *Loop) unlabel(ctx context.Context, r *review, label, why string) error {
-	n, err := notice(NoticeUnlabel, Unlabel{Pull: r.pull.Number, Label: label}, fmt.Sprint(r.pull.Number), why)
+func (l *Loop) end(ctx context.Context, p Preview) error {
+	if err := l.Ledger.EndPreview(ctx, p.Tenant.Name, previewRun(p, plan.Deprovision)); err != nil {
+		return err
+	}
+	l.Log.Info("preview ends", "tenant", p.Tenant.Name, "pull", p.Pull)
+	l.Planner.Wake()
+	return nil
+}
+
+// unlabel takes the label off that asked for a preview which is too old by now.
+func (l *Loop) unlabel(ctx context.Context, r *review, label string, p Preview) error {
+	if label == "" {
+		return nil
+	}
+	pull := r.pull.Number
+	n, err := notice(NoticeUnlabel, Unlabel{Pull: pull, Label: label}, fmt.Sprint(pull), p.Head, fmt.Sprint(p.Expires.Unix()))
 	if err != nil {
 		return err
 	}
@@ -119,51 +127,80 @@ func (l *Loop) unlabel(ctx context.Context, r *review, label, why string) error 
 
 // keepPreview makes a pull request's previews, or says why not.
 func (l *Loop) keepPreview(ctx context.Context, r *review, have []Preview, settings sync.Settings, room *int) error {
-	label := settings.Preview.Label
-	if !slices.Contains(r.pull.Labels, label) {
+	if !r.known {
+		return nil
+	}
+	if !hasLabel(r.pull, settings.Preview.Label) {
+		l.forget(r, settings.Preview.Label)
 		return l.showPreviews(ctx, r, nil)
 	}
 	if r.report.Pull.Head != r.pull.Head || r.gone || !r.made {
 		return nil // its plan comes first
 	}
-	current := len(have) > 0 && !slices.ContainsFunc(have, func(p Preview) bool { return p.Head != r.pull.Head })
+	wanted := previewable(r.report)
+	missing := slices.DeleteFunc(slices.Clone(wanted), func(s StepShown) bool {
+		return slices.ContainsFunc(have, func(p Preview) bool { return p.Of == s.Tenant && p.Head == r.pull.Head })
+	})
+	older := slices.DeleteFunc(slices.Clone(have), func(p Preview) bool { return p.Head == r.pull.Head })
 	shown := l.shown(have)
-	if current {
+	if len(have) > 0 && len(missing) == 0 && len(older) == 0 {
 		return l.showPreviews(ctx, r, shown)
 	}
-	if err := l.lookUpLabel(ctx, r, label); err != nil {
+	if known, err := l.lookUpLabel(ctx, r, settings.Preview); err != nil || !known {
 		return err
 	}
 	why := r.asked.refused
 	if why == "" && r.report.Failure != nil {
 		why = "the plan failed"
 	}
+	if n := added(missing, have); why == "" && n > *room {
+		why = fmt.Sprintf("there is room for %d at a time", settings.Preview.Max)
+	} else if why == "" {
+		*room -= n
+	}
 	if why != "" {
 		return l.showPreviews(ctx, r, refused(shown, why))
 	}
-	wanted := previewable(r.report)
-	if n := len(wanted) - len(have); n > *room {
-		return l.showPreviews(ctx, r, refused(shown, fmt.Sprintf("there is room for %d at a time", settings.Preview.Max)))
-	} else if n > 0 {
-		*room -= n
-	}
-	made, err := l.makePreviews(ctx, r, wanted, settings)
-	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.NotFound) {
-		return l.showPreviews(ctx, r, refused(shown, err.Error()))
-	}
-	if err != nil {
+	made, err := l.makePreviews(ctx, r, missing, settings)
+	if err != nil && !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	for _, p := range have { // of tenants that the newer head does not touch
-		if !slices.ContainsFunc(made, func(m Preview) bool { return m.Tenant.Name == p.Tenant.Name }) {
-			if err := l.Ledger.EndPreview(ctx, p.Tenant.Name, previewRun(p, plan.Deprovision)); err != nil {
-				return err
-			}
+	return l.replaced(ctx, r, slices.Concat(have, made), err)
+}
+
+// added counts the previews that take room of their own.
+func added(missing []StepShown, have []Preview) int {
+	n := 0
+	for _, s := range missing {
+		if !slices.ContainsFunc(have, func(p Preview) bool { return p.Of == s.Tenant }) {
+			n++
 		}
 	}
-	l.Planner.Wake()
-	shown = l.shown(made)
-	if len(made) == 0 {
+	return n
+}
+
+// replaced ends the previews of an older head that have no newer one in their
+// place, and says what there is; failed is why some could not be made.
+func (l *Loop) replaced(ctx context.Context, r *review, all []Preview, failed error) error {
+	var newest []Preview
+	for _, p := range all {
+		if p.Head == r.pull.Head {
+			newest = append(newest, p)
+		}
+	}
+	for _, p := range all {
+		if p.Head == r.pull.Head || slices.ContainsFunc(newest, func(n Preview) bool { return n.Tenant.Name == p.Tenant.Name }) {
+			continue
+		}
+		if err := l.end(ctx, p); err != nil {
+			return err
+		}
+	}
+	shown := l.shown(newest)
+	switch {
+	case failed != nil:
+		shown = refused(shown, failed.Error())
+	case len(newest) == 0:
 		shown = refused(nil, "the pull request changes no tenant that could be shown")
 	}
 	return l.showPreviews(ctx, r, shown)
@@ -187,12 +224,13 @@ func (l *Loop) makePreviews(ctx context.Context, r *review, wanted []StepShown, 
 		}
 		p := Preview{
 			Tenant: t, Pull: r.pull.Number, Of: s.Tenant, Head: r.pull.Head, By: r.asked.by,
-			Infra: d.Infra, App: d.App, Sources: d.Sources, Expires: time.Now().Add(settings.Preview.MaxAge).UTC(),
+			Infra: d.Infra, App: d.App, Sources: d.Sources, Expires: r.asked.at.Add(settings.Preview.MaxAge).UTC(),
 		}
 		if err := l.Ledger.PutPreview(ctx, p, previewRun(p, plan.Provision)); err != nil {
 			return made, err
 		}
 		l.Log.Info("preview asked for", "tenant", t.Name, "pull", p.Pull, "commit", p.Head, "who", p.By)
+		l.Planner.Wake()
 		made = append(made, p)
 	}
 	return made, nil
@@ -231,47 +269,6 @@ func previewRun(p Preview, op plan.Operation) pipeline.Run {
 		ID:     fmt.Sprintf("%s-%s-%s", p.Tenant.Name, p.Head[:min(len(p.Head), 12)], hex.EncodeToString(b[:])),
 		Tenant: p.Tenant.Name, Commit: p.Head, Operation: op, Spec: p.Tenant, Infra: p.Infra, App: p.App, Status: pipeline.Queued,
 	}
-}
-
-// lookUpLabel finds out who set the label, and whether it was set on this head.
-func (l *Loop) lookUpLabel(ctx context.Context, r *review, label string) error {
-	l.mu.Lock()
-	told := l.labelled[r.pull.Number]
-	l.mu.Unlock()
-	if told.Head != r.pull.Head && r.asked.head == r.pull.Head && r.asked.pull.Equal(r.pull.Updated) {
-		return nil // nothing happened since
-	}
-	set := told
-	if told.Head != r.pull.Head { // else a signed delivery said so
-		var err error
-		if set, err = l.Forge.Labelled(ctx, r.pull.Number, label); err != nil {
-			return err
-		}
-	}
-	r.asked = labelWish{head: r.pull.Head, pull: r.pull.Updated, by: set.By}
-	if !onHead(set, r) {
-		r.asked.refused = fmt.Sprintf("the label %s was set before %s was pushed, or it cannot be told: take it off and set it again", label, short(r.pull.Head))
-		return nil
-	}
-	err := l.allow(ctx, set.By, nil)
-	if fault.Is(err, fault.Invalid) {
-		r.asked.refused = err.Error()
-		return nil
-	}
-	return err
-}
-
-// onHead reports whether a label was set while the pull request had its present
-// head: a delivery says so, or the label is younger than our first sight of the
-// head, or than the last push to the repository that the head is in.
-func onHead(set Labelling, r *review) bool {
-	switch {
-	case set.Head != "":
-		return set.Head == r.pull.Head
-	case set.At.IsZero():
-		return false
-	}
-	return !r.seen.IsZero() && set.At.After(r.seen) || !r.pull.Pushed.IsZero() && set.At.After(r.pull.Pushed)
 }
 
 func (l *Loop) shown(previews []Preview) []PreviewShown {
