@@ -36,6 +36,7 @@ func (s *site) call(words ...string) error {
 }
 
 func (s *site) VerifySnapshot(_ context.Context, _, name string) error { return s.call("verify", name) }
+
 func (s *site) RestoreSnapshot(_ context.Context, _, name string) error {
 	return s.call("restore", name)
 }

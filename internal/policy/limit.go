@@ -159,7 +159,7 @@ func otherSource(allowed []string) func(*tenant.Tenant) string {
 	}
 	paths, gits := newPatterns("/", directories...), newPatterns("/", addresses...)
 	return func(t *tenant.Tenant) string {
-		says := ""
+		var says string
 		switch app := t.App; {
 		case app.Git != nil && (!plainAddress(app.Git.URL) || !gits.match(lowerHost(app.Git.URL))):
 			says = "spec.app.git.url is " + app.Git.URL

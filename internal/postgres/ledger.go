@@ -135,6 +135,8 @@ func kindOf(code string) fault.Kind {
 	switch {
 	case code == codeLeaseLost, code == codeHeadMoved:
 		return fault.Conflict
+	case code == codeNotApproved:
+		return fault.Transient
 	case code == "23505": // unique_violation
 		return fault.Conflict
 	case len(code) == 5 && (code[:2] == "22" || code[:2] == "23" || code[:2] == "42"):

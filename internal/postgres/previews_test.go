@@ -181,26 +181,40 @@ func TestANewHeadTakesThePlaceOfWhatWaits(t *testing.T) {
 		do      func(t *testing.T, l *postgres.Ledger)
 		want    map[string]pipeline.Status
 	}{
-		"a new head": {false, func(t *testing.T, l *postgres.Ledger) { must(t, l.PutPreview(t.Context(), newer, previewRun(1, 2))) },
-			map[string]pipeline.Status{name + "-1": pipeline.Superseded, name + "-2": pipeline.Queued}},
-		"a new head while one runs": {true, func(t *testing.T, l *postgres.Ledger) { must(t, l.PutPreview(t.Context(), newer, previewRun(1, 2))) },
-			map[string]pipeline.Status{name + "-1": pipeline.Running, name + "-2": pipeline.Queued}},
-		"the same run again": {false, func(t *testing.T, l *postgres.Ledger) {
-			must(t, l.PutPreview(t.Context(), preview(1), previewRun(1, 1)))
+		"a new head": {
+			false, func(t *testing.T, l *postgres.Ledger) { must(t, l.PutPreview(t.Context(), newer, previewRun(1, 2))) },
+			map[string]pipeline.Status{name + "-1": pipeline.Superseded, name + "-2": pipeline.Queued},
 		},
-			map[string]pipeline.Status{name + "-1": pipeline.Queued}},
-		"the same run again while it runs": {true, func(t *testing.T, l *postgres.Ledger) {
-			must(t, l.PutPreview(t.Context(), preview(1), previewRun(1, 1)))
+		"a new head while one runs": {
+			true, func(t *testing.T, l *postgres.Ledger) { must(t, l.PutPreview(t.Context(), newer, previewRun(1, 2))) },
+			map[string]pipeline.Status{name + "-1": pipeline.Running, name + "-2": pipeline.Queued},
 		},
-			map[string]pipeline.Status{name + "-1": pipeline.Running}},
-		"only for longer": {false, func(t *testing.T, l *postgres.Ledger) { must(t, l.PutPreview(t.Context(), longer, pipeline.Run{})) },
-			map[string]pipeline.Status{name + "-1": pipeline.Queued}},
-		"something else without a run": {false, func(t *testing.T, l *postgres.Ledger) { must(t, l.PutPreview(t.Context(), newer, pipeline.Run{})) },
-			map[string]pipeline.Status{name + "-1": pipeline.Superseded}},
-		"ended": {false, func(t *testing.T, l *postgres.Ledger) {
-			must(t, l.EndPreview(t.Context(), name, pipeline.Run{ID: "end"}))
+		"the same run again": {
+			false, func(t *testing.T, l *postgres.Ledger) {
+				must(t, l.PutPreview(t.Context(), preview(1), previewRun(1, 1)))
+			},
+			map[string]pipeline.Status{name + "-1": pipeline.Queued},
 		},
-			map[string]pipeline.Status{name + "-1": pipeline.Superseded, "end": pipeline.Queued}},
+		"the same run again while it runs": {
+			true, func(t *testing.T, l *postgres.Ledger) {
+				must(t, l.PutPreview(t.Context(), preview(1), previewRun(1, 1)))
+			},
+			map[string]pipeline.Status{name + "-1": pipeline.Running},
+		},
+		"only for longer": {
+			false, func(t *testing.T, l *postgres.Ledger) { must(t, l.PutPreview(t.Context(), longer, pipeline.Run{})) },
+			map[string]pipeline.Status{name + "-1": pipeline.Queued},
+		},
+		"something else without a run": {
+			false, func(t *testing.T, l *postgres.Ledger) { must(t, l.PutPreview(t.Context(), newer, pipeline.Run{})) },
+			map[string]pipeline.Status{name + "-1": pipeline.Superseded},
+		},
+		"ended": {
+			false, func(t *testing.T, l *postgres.Ledger) {
+				must(t, l.EndPreview(t.Context(), name, pipeline.Run{ID: "end"}))
+			},
+			map[string]pipeline.Status{name + "-1": pipeline.Superseded, "end": pipeline.Queued},
+		},
 		"ended and wanted again": {true, func(t *testing.T, l *postgres.Ledger) {
 			must(t, l.EndPreview(t.Context(), name, pipeline.Run{ID: "end"}))
 			must(t, l.PutPreview(t.Context(), preview(1), pipeline.Run{}))
