@@ -20,6 +20,7 @@ const webhookSecret = "a secret of the test, long enough"
 type forge struct {
 	*world
 	github *githubtest.Server
+	auth   []string // lines of the configuration below github; nil for a token
 }
 
 // newForge starts a GitHub and a platform that knows of it what a user would
@@ -56,7 +57,11 @@ func (f *forge) follow(webhooks bool) {
 		f.must(os.WriteFile(file, []byte(text), 0o600))
 		return file
 	}
-	f.configured(write("gitopsd.yaml", strings.Join([]string{
+	auth := f.auth
+	if auth == nil {
+		auth = []string{"  tokenFile: " + write("token", githubtest.Token)}
+	}
+	f.configured(write("gitopsd.yaml", strings.Join(append([]string{
 		"repo: " + f.github.CloneURL(),
 		"data: " + f.data,
 		"edgeAddr: " + f.edge,
@@ -65,11 +70,9 @@ func (f *forge) follow(webhooks bool) {
 		"consoleURL: http://" + f.console,
 		"github:",
 		"  apiURL: " + f.github.URL(),
-		"  tokenFile: " + write("token", githubtest.Token),
 		"  webhookSecretFile: " + write("webhook-secret", webhookSecret),
 		"  interval: " + interval,
-		"",
-	}, "\n")))
+	}, auth...), "\n")))
 	if webhooks {
 		f.github.SendWebhooks("http://"+f.console+"/webhooks/github", webhookSecret)
 	}
