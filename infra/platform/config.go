@@ -1,0 +1,155 @@
+package platform
+
+import (
+	"github.com/gitopsd/gitopsd/infra/tenant"
+	"github.com/gitopsd/gitopsd/internal/fault"
+)
+
+// Project is the Pulumi project of the cells; a cell's stack has its name.
+const Project = "gitopsd-platform"
+
+// StackName returns a cell's stack: organization/<project>/<StackName>.
+func StackName(cell string) string { return cell }
+
+// Config is all that a cell is made from. It survives JSON; equal values make
+// equal resources.
+type Config struct {
+	Account string `json:"account"` // 12 digits
+	Region  string `json:"region"`
+	// Cell is the cell's name: lower-case letters, digits and dashes, at most 16.
+	Cell string `json:"cell"`
+	// Domain is the platform's; its zone is made by the cell and must be
+	// delegated to the name servers in the outputs.
+	Domain string `json:"domain"`
+	// OriginSecret is between CloudFront and the load balancer: at least 32
+	// printable characters. It is kept by whoever calls, as a secret.
+	OriginSecret string            `json:"originSecret"`
+	Network      Network           `json:"network"`
+	Compute      Compute           `json:"compute"`
+	Database     Database          `json:"database"`
+	Cache        Cache             `json:"cache"`
+	Images       Images            `json:"images"`
+	Machines     []Machine         `json:"machines"`
+	Repository   string            `json:"repository"`           // clone URL that the control plane follows
+	AlarmTopic   string            `json:"alarmTopic,omitempty"` // ARN of an SNS topic told of alarms
+	LogDays      int               `json:"logDays"`
+	Tags         map[string]string `json:"tags,omitempty"`
+	// Unprotected lifts the protection of data, so that a destroy may follow.
+	Unprotected bool `json:"unprotected,omitempty"`
+}
+
+// Network sizes the VPC.
+type Network struct {
+	CIDR  string   `json:"cidr"`  // a /16
+	Zones []string `json:"zones"` // availability zones, 2 or 3, by name
+	// GatewayPerZone gives each zone a NAT gateway instead of one for all.
+	GatewayPerZone bool `json:"gatewayPerZone"`
+}
+
+// Compute sizes the container instances.
+type Compute struct {
+	InstanceTypes []string `json:"instanceTypes"` // all of one architecture
+	Image         string   `json:"image"`         // AMI, or resolve:ssm:<parameter>
+	Min           int      `json:"min"`
+	Max           int      `json:"max"`
+	TargetPercent int      `json:"targetPercent"` // of the instances in use
+	EdgeCount     int      `json:"edgeCount"`     // Caddy tasks
+}
+
+// Database sizes the Aurora cluster, in capacity units.
+type Database struct {
+	Version     string  `json:"version"` // of Aurora PostgreSQL
+	MinCapacity float64 `json:"minCapacity"`
+	MaxCapacity float64 `json:"maxCapacity"`
+	Readers     int     `json:"readers"`
+	BackupDays  int     `json:"backupDays"`
+}
+
+// Cache sizes the replication group.
+type Cache struct {
+	Version  string `json:"version"`
+	NodeType string `json:"nodeType"`
+	Replicas int    `json:"replicas"` // at least 1: fail-over needs one
+}
+
+// Images are the container images, by digest. Those of the cell's own
+// repositories exist only after a first up without them: until then they are
+// empty and what runs them is left out.
+type Images struct {
+	ControlPlane string `json:"controlPlane,omitempty"`
+	Runtime      string `json:"runtime,omitempty"`
+	Compiler     string `json:"compiler,omitempty"`
+}
+
+// Machine is a state machine's document. The placeholders in it that Bind knows are
+// replaced by the cell's ARNs.
+type Machine struct {
+	Name     string `json:"name"`
+	Document string `json:"document"`
+}
+
+// Default returns a small cell's configuration; account, region, domain and the
+// origin's secret are still to be given.
+func Default() Config {
+	return Config{
+		Cell:    "a",
+		Network: Network{CIDR: "10.64.0.0/16"},
+		Compute: Compute{
+			InstanceTypes: []string{"m7g.large", "m6g.large"},
+			Image:         "resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id",
+			Min:           2, Max: 20, TargetPercent: 90, EdgeCount: 2,
+		},
+		Database: Database{Version: "16.6", MinCapacity: 0.5, MaxCapacity: 16, Readers: 1, BackupDays: 14},
+		Cache:    Cache{Version: "7.1", NodeType: "cache.t4g.medium", Replicas: 1},
+		LogDays:  30,
+	}
+}
+
+// Outputs is what a cell's stack tells.
+type Outputs struct {
+	// Shared is what tenants use, without the origin's secret.
+	Shared tenant.Shared `json:"shared"`
+
+	NameServers   []string `json:"nameServers"`   // of the zone: delegate the domain to them
+	KeyValueStore string   `json:"keyValueStore"` // ARN; host → tenant
+	FileSystem    string   `json:"fileSystem"`
+	Publisher     string   `json:"publisher"`     // access point on all tenants' directories
+	Routes        string   `json:"routes"`        // access point on the edge's routes
+	CacheGroup    string   `json:"cacheGroup"`    // ID of the user group
+	CacheEndpoint string   `json:"cacheEndpoint"` // host:port
+	CacheID       string   `json:"cacheId"`       // of the replication group
+	Database      string   `json:"database"`      // host:port of the writer
+	DatabaseID    string   `json:"databaseId"`    // of the cluster
+	MasterSecret  string   `json:"masterSecret"`  // ARN, of the database's master user
+	Snapshots     string   `json:"snapshots"`     // bucket of tenants' snapshots
+	State         string   `json:"state"`         // bucket of tenants' Pulumi state
+	Logs          string   `json:"logs"`          // bucket of access logs
+
+	Repositories map[string]string `json:"repositories"` // image → URL
+	Functions    map[string]string `json:"functions"`    // task, compile, sync → ARN
+	Machines     map[string]string `json:"machines"`     // name → ARN
+	PulumiTask   string            `json:"pulumiTask"`   // task definition of Pulumi runs
+	TaskGroup    string            `json:"taskGroup"`    // security group of our own tasks
+	WebhookURL   string            `json:"webhookUrl"`
+	Dashboard    string            `json:"dashboard"`
+}
+
+// Output is the one output of the stack: Outputs as an object.
+const Output = "cell"
+
+// ReadOutputs reads the outputs of a cell's stack.
+func ReadOutputs(values map[string]any) (Outputs, error) {
+	o, err := decode(values)
+	if err != nil {
+		return Outputs{}, fault.Errorf(fault.Invalid, "outputs of the platform's stack: %w", err)
+	}
+	return o, nil
+}
+
+// SharedOf returns what tenants use of a cell. The origin's secret is no
+// output: it comes from where the cell's configuration has it from.
+func SharedOf(o Outputs, originSecret string) tenant.Shared {
+	s := o.Shared
+	s.OriginSecret = originSecret
+	return s
+}
