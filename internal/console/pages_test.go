@@ -63,7 +63,7 @@ func TestPages(t *testing.T) {
 			"restart app.env.GREETING hello → hi The app restarts", "Fields that change app.env.GREETING isolation.database",
 			"00007_drop_notes.sql destructive The column notes of tasks is dropped, with what is in it. ALTER TABLE tasks DROP COLUMN notes;", "00008_index.sql safe", "comes back with its data",
 		}, []string{"https://github.com/example/tenants/pull/12", "/tenants/hooli", "http://acme-pr-12.localhost:8080/"}},
-		{"/pulls/11", "failure", []string{"It is a draft.", "It comes from another repository.", "It conflicts with the branch", "tenants/globex.yaml", "no tenant is touched"}, nil},
+		{"/pulls/11", "failure", []string{"It is a draft.", "It comes from another repository.", "It conflicts with the branch", "tenants/globex.yaml", "It is not known yet"}, nil},
 	} {
 		page := a.page(c.path)
 		accessible(t, c.path, page)
