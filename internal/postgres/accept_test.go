@@ -68,9 +68,12 @@ func TestATenantFromFirstCommitToReceipt(t *testing.T) {
 	if len(due) != 1 || due["acme"].Tenant == nil {
 		t.Fatalf("purgeable: %v", due)
 	}
-	purge := pipeline.Run{ID: "purge", Tenant: "acme", Commit: sha(2), Operation: plan.Purge, Spec: due["acme"].Tenant}
+	purge := pipeline.Run{ID: "purge", Tenant: "acme", Commit: sha(1), Operation: plan.Purge, Spec: due["acme"].Tenant}
 	must(t, l.Enqueue(ctx, purge))
 	must(t, l.Enqueue(ctx, purge))
+	if r := got(l.Run(ctx, "purge"))(t); r.Commit != sha(2) {
+		t.Errorf("the purge is in the name of %s, and %s deleted the tenant", r.Commit, sha(2))
+	}
 	if due := got(l.Purgeable(ctx, grace))(t); len(due) != 0 {
 		t.Errorf("purgeable while queued: %v", due)
 	}

@@ -107,7 +107,8 @@ func (l *Ledger) Purgeable(ctx context.Context, now time.Time) (map[string]plan.
 		WHERE r.tenant = t.name AND r.status IN ('queued', 'running'))`, now)
 }
 
-// Enqueue queues one run that no commit asks for. The same run twice is one. It
+// Enqueue queues one run that no commit asks for: a purge in the name of the
+// commit that deleted the tenant. The same run twice is one. It
 // is dropped if another state of the tenant was accepted since it was asked for.
 func (l *Ledger) Enqueue(ctx context.Context, r pipeline.Run) error {
 	var spec *string
@@ -122,7 +123,8 @@ func (l *Ledger) Enqueue(ctx context.Context, r pipeline.Run) error {
 		// Waits for an acceptance that is under way, so that the next statement sees it.
 		b.Queue(`SELECT FROM gitopsd.repository FOR SHARE`)
 		b.Queue(`INSERT INTO gitopsd.runs (id, tenant, commit, operation, argument, spec, infra, app, pull)
-			SELECT $1, $2, $3, $4, $8, $5::jsonb, $6, $7, pull
+			SELECT $1, $2, coalesce((SELECT g.commit FROM gitopsd.tombstones g WHERE g.tenant = $2 AND $4 = 'purge'), $3),
+				$4, $8, $5::jsonb, $6, $7, pull
 			FROM gitopsd.tenants WHERE name = $2 AND CASE $4
 				WHEN 'purge' THEN deleted AND purge_after IS NOT NULL
 				WHEN 'deprovision' THEN deleted
