@@ -1,0 +1,90 @@
+package aws
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"strings"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/tenant"
+)
+
+// Tags that say whose a resource is. One of the right name without both is
+// somebody else's.
+const (
+	TagPlatform = "gitopsd:platform"
+	TagTenant   = "gitopsd:tenant"
+)
+
+var (
+	tenantForm   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	platformForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,19}$`)
+	digestForm   = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+func checkTenant(name string) error {
+	if len(name) > tenant.MaxName || !tenantForm.MatchString(name) {
+		return fault.Errorf(fault.Invalid, "tenant %q: want a DNS label of at most %d bytes", name, tenant.MaxName)
+	}
+	return nil
+}
+
+func checkDigest(digest string) error {
+	if !digestForm.MatchString(digest) {
+		return fault.Errorf(fault.Invalid, "release %q is not a digest", digest)
+	}
+	return nil
+}
+
+// Owner tells what belongs to a platform's tenants by its tags.
+type Owner struct {
+	Platform string // lower-case letters, digits and '-', at most 20
+}
+
+// tags returns what marks a resource as a tenant's.
+func (o Owner) tags(tenant string) map[string]string {
+	return map[string]string{TagPlatform: o.Platform, TagTenant: tenant}
+}
+
+// check fails with fault.Conflict unless the tags are the tenant's.
+func (o Owner) check(kind, name, tenant string, tags map[string]string) error {
+	if tags[TagPlatform] == o.Platform && tags[TagTenant] == tenant {
+		return nil
+	}
+	return fault.Errorf(fault.Conflict, "%s %s exists and is not tagged as that of %s", kind, name, tenant).
+		WithHint("remove or rename it; what is the tenant's has the tags %s=%s and %s=%s",
+			TagPlatform, o.Platform, TagTenant, tenant)
+}
+
+// role is the name of a tenant's Postgres role, its database and its Redis user.
+func role(tenant string) string { return "t_" + tenant }
+
+// prefix is what a tenant's keys and channels start with.
+func prefix(tenant string) string { return tenant + ":" }
+
+// short returns name, or where it is longer than max bytes its beginning and
+// a digest of all of it.
+func short(name string, max int) string {
+	if len(name) <= max {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return strings.TrimRight(name[:max-9], "-") + "-" + hex.EncodeToString(sum[:4])
+}
+
+// newPassword returns 256 random bits, as letters and digits.
+func newPassword() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// derive returns a key for one use, from a secret.
+func derive(secret, use string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(use))
+	return hex.EncodeToString(mac.Sum(nil))
+}
