@@ -2,6 +2,7 @@ package review_test
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,3 +18,6 @@ func gitIn(dir string, args ...string) (string, error) {
 }
 
 type ctxt = context.Context
+
+// removesLabel matches what takes a label off.
+func removesLabel(r *http.Request) bool { return r.Method == http.MethodDelete }

@@ -59,8 +59,6 @@ func (l *Loop) judge(ctx context.Context, r *review, set Labelling, rules sync.P
 	switch {
 	case !onHead(set, r):
 		wish.refused = fmt.Sprintf("the label %s was set before %s was pushed, or it cannot be told: take it off and set it again", rules.Label, short(r.pull.Head))
-	case time.Since(set.At) > rules.MaxAge:
-		wish.refused = fmt.Sprintf("the label %s was set more than %s ago: take it off and set it again", rules.Label, rules.MaxAge)
 	default:
 		err := l.allow(ctx, set.By, nil)
 		if err != nil && !fault.Is(err, fault.Invalid) {

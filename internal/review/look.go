@@ -43,8 +43,8 @@ func (l *Loop) look(ctx context.Context, hints []Hint, poll bool) error {
 func (l *Loop) list(open []Pull) (missing []int) {
 	listed := map[int]bool{}
 	for _, p := range open {
-		listed[p.Number] = true
 		if p.makesSense() {
+			listed[p.Number] = true
 			l.learn(p)
 		}
 	}

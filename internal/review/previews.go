@@ -150,7 +150,11 @@ func (l *Loop) keepPreview(ctx context.Context, r *review, have []Preview, setti
 		return err
 	}
 	why := r.asked.refused
-	if why == "" && r.report.Failure != nil {
+	switch {
+	case why != "":
+	case time.Since(r.asked.at) > settings.Preview.MaxAge:
+		why = fmt.Sprintf("the label %s was set more than %s ago: take it off and set it again", settings.Preview.Label, settings.Preview.MaxAge)
+	case r.report.Failure != nil:
 		why = "the plan failed"
 	}
 	if n := added(missing, have); why == "" && n > *room {

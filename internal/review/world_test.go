@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -34,7 +35,16 @@ import (
 
 var server *postgrestest.Server
 
-func TestMain(m *testing.M) { postgrestest.Main(m, func(s *postgrestest.Server) { server = s }) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The forge tells whole seconds, for which tests wait more than they work.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("16"); err != nil {
+			panic(err)
+		}
+	}
+	postgrestest.Main(m, func(s *postgrestest.Server) { server = s })
+}
 
 // The people of the tests: the owner may do everything, ann and bob write, rita
 // reads, and nobody knows mallory.
