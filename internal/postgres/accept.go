@@ -19,14 +19,15 @@ func (l *Ledger) Head(ctx context.Context) (string, error) {
 }
 
 // Hold records that the commit is not carried out, and why. A commit that is
-// held anew, after it was accepted or passed over, needs a new approval.
+// held anew, after it was accepted or passed over, needs a new approval, and so
+// does one that is held for something else: who approved has not seen that.
 func (l *Ledger) Hold(ctx context.Context, c sync.Commit, h sync.Hold) error {
 	return l.write(ctx, "hold "+c.SHA, func(b *pgx.Batch) {
 		b.Queue(`INSERT INTO gitopsd.commits AS c (sha, subject, author, at, hold_reason, hold_message)
 			VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (sha) DO UPDATE SET
-				approved_by = CASE WHEN c.hold_reason IS NULL OR c.superseded_by IS NOT NULL THEN NULL ELSE c.approved_by END,
-				approved_at = CASE WHEN c.hold_reason IS NULL OR c.superseded_by IS NOT NULL THEN NULL ELSE c.approved_at END,
+				approved_by = CASE WHEN c.superseded_by IS NULL AND (c.hold_reason, c.hold_message) = ($5, $6) THEN c.approved_by END,
+				approved_at = CASE WHEN c.superseded_by IS NULL AND (c.hold_reason, c.hold_message) = ($5, $6) THEN c.approved_at END,
 				hold_reason = $5, hold_message = $6, superseded_by = NULL, accepted = false`,
 			c.SHA, clean(c.Subject), clean(c.Author), c.When, string(h.Reason), clean(h.Message))
 		changed(b)

@@ -106,10 +106,20 @@ func TestHoldApproveAccept(t *testing.T) {
 	}
 	must(t, user.Approve(ctx, sha(3), "ann"))
 	must(t, user.Approve(ctx, sha(3), "bob"))
-	must(t, l.Hold(ctx, commit(3), sync.Hold{Reason: plan.HoldBrake, Message: "6 deletions"}))
+	must(t, l.Hold(ctx, commit(3), sync.Hold{Reason: plan.HoldBrake, Message: "5 deletions"}))
 	if !got(l.Approved(ctx, sha(3)))(t) {
 		t.Error("holding again took the approval away")
 	}
+	must(t, l.Hold(ctx, commit(3), sync.Hold{Reason: sync.HoldUnsigned, Message: "5 deletions"}))
+	if got(l.Approved(ctx, sha(3)))(t) {
+		t.Error("an approval counts for another reason")
+	}
+	must(t, user.Approve(ctx, sha(3), "bob"))
+	must(t, l.Hold(ctx, commit(3), sync.Hold{Reason: plan.HoldBrake, Message: "6 deletions"}))
+	if got(l.Approved(ctx, sha(3)))(t) {
+		t.Error("an approval of 5 deletions counts for 6")
+	}
+	must(t, user.Approve(ctx, sha(3), "ann"))
 	p := got(l.Commit(ctx, sha(3)))(t)
 	if p.Hold == nil || p.Hold.Message != "6 deletions" {
 		t.Errorf("hold is %+v", p.Hold)

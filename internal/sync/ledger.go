@@ -22,9 +22,10 @@ type Ledger interface {
 	Live(ctx context.Context) (int, error)
 
 	// Hold records that the commit is not carried out, and why, until it is
-	// approved or another commit is accepted. Holding again updates the reason.
+	// approved or another commit is accepted. Holding again updates the reason;
+	// an approval stays only if reason and message do.
 	Hold(ctx context.Context, c Commit, h Hold) error
-	// Approved reports whether the commit was approved.
+	// Approved reports whether the commit was approved as it is held now.
 	Approved(ctx context.Context, commit string) (bool, error)
 
 	// ApprovalOf returns who approved, in a pull request, the plan that the

@@ -30,7 +30,8 @@ type Source interface {
 
 // Signatures reads what commits are signed with.
 type Signatures interface {
-	// Signed returns a commit as its signature covers it.
+	// Signed returns a commit as its signature covers it; fault.Invalid if that
+	// cannot be told.
 	Signed(ctx context.Context, sha string) (SignedCommit, error)
 }
 
@@ -66,6 +67,7 @@ type Loop struct {
 	index   *Index
 	head    string // accepted
 	held    string // head that was held last
+	waits   string // fingerprint of the plan that held waits for, "" if it waits for more
 	stale   bool   // head and index may not be what the ledger has
 	again   bool   // the last look at the branch did not come to an end
 	started map[string]bool
@@ -233,13 +235,16 @@ func (l *Loop) advance(ctx context.Context, again bool) error {
 		l.held = ""
 		return nil
 	}
-	approved := false
 	if head == l.held && !again {
-		if approved, err = l.Ledger.Approved(ctx, head); err != nil || !approved {
+		approved, err := l.Ledger.Approved(ctx, head)
+		if err == nil && !approved {
+			approved, err = l.approvedBefore(ctx, head, l.waits)
+		}
+		if err != nil || !approved {
 			return err
 		}
 	}
-	return l.move(ctx, head, approved)
+	return l.move(ctx, head)
 }
 
 func (l *Loop) note(head string, err error) {
@@ -252,41 +257,23 @@ func (l *Loop) note(head string, err error) {
 	l.health.Failing, l.health.Fetched = "", time.Now()
 }
 
-// move makes a fetched head the accepted one, or holds it.
-func (l *Loop) move(ctx context.Context, head string, approved bool) error {
+// move makes a fetched head the accepted one, or holds it. What is against it is
+// said as a whole: an approval is of all that was said, and of nothing else.
+func (l *Loop) move(ctx context.Context, head string) error {
 	from := l.head
-	if h, err := l.objection(ctx, from, head); err != nil {
+	objection, err := l.objection(ctx, from, head)
+	if err != nil {
 		return err
-	} else if h != nil {
-		if h.Reason == HoldPolicy { // which no approval makes readable
-			return l.hold(ctx, head, *h)
-		}
-		if !approved {
-			if approved, err = l.Ledger.Approved(ctx, head); err != nil {
-				return err
-			}
-		}
-		if !approved {
-			return l.hold(ctx, head, *h)
-		}
 	}
-	if from != "" {
-		descends, err := l.Source.IsAncestor(ctx, from, head)
-		if err != nil {
-			return fmt.Errorf("compare histories: %w", err)
-		}
-		if !descends {
-			if !approved {
-				if approved, err = l.Ledger.Approved(ctx, head); err != nil {
-					return err
-				}
-			}
-			if !approved {
-				return l.hold(ctx, head, Hold{Reason: HoldRewritten, Message: approval(head,
-					fmt.Sprintf("history was rewritten: it does not descend from %s, which was carried out before", short(from)))})
-			}
-			from = "" // look at everything: what changed since is not to be told from the history
-		}
+	if objection != nil && objection.Reason == HoldPolicy { // which no approval makes readable
+		return l.hold(ctx, head, *objection, "")
+	}
+	rewritten, err := l.rewritten(ctx, from, head)
+	if err != nil {
+		return err
+	}
+	if rewritten != nil {
+		from = "" // look at everything: what changed since is not to be told from the history
 	}
 	var unknown error
 	p, err := l.Planner.Plan(ctx, from, head, l.index, func(names []string) (applied map[string]plan.Applied, err error) {
@@ -298,33 +285,81 @@ func (l *Loop) move(ctx context.Context, head string, approved bool) error {
 			return err // which says nothing of the commit
 		}
 		l.again = true // it may be read whole another time
-		return l.hold(ctx, head, Hold{Reason: HoldUnreadable, Message: "the commit cannot be read whole: " + firstLine(err.Error())})
+		return l.hold(ctx, head, Hold{Reason: HoldUnreadable, Message: "the commit cannot be read whole: " + firstLine(err.Error())}, "")
 	}
-	used := ""
-	if p.Hold != "" && !approved {
-		if approved, used, err = l.allowed(ctx, head, p); err != nil {
-			return err
-		}
-		if !approved {
-			return l.hold(ctx, head, Hold{Reason: p.Reason, Message: approval(head, p.Hold)})
-		}
+	var planned *Hold
+	if p.Hold != "" {
+		planned = &Hold{Reason: p.Reason, Message: p.Hold}
 	}
-	return l.accept(ctx, from, head, p, used)
+	against, ok := together(planned, rewritten, objection)
+	if !ok {
+		return l.accept(ctx, from, head, p, "")
+	}
+	fingerprint := "" // where the plan is all there is against it, it may be approved before the merge
+	if rewritten == nil && objection == nil {
+		fingerprint = p.Fingerprint()
+	}
+	if before, err := l.approvedBefore(ctx, head, fingerprint); err != nil {
+		return err
+	} else if before {
+		return l.accept(ctx, from, head, p, fingerprint)
+	}
+	against.Message = approval(head, against.Message)
+	if err := l.hold(ctx, head, against, fingerprint); err != nil {
+		return err
+	}
+	if approved, err := l.Ledger.Approved(ctx, head); err != nil || !approved {
+		return err
+	}
+	return l.accept(ctx, from, head, p, "")
 }
 
-// allowed reports whether someone lets a held plan pass: the commit was
-// approved, or, before it was merged, what it is held for, whose fingerprint is
-// then used up.
-func (l *Loop) allowed(ctx context.Context, head string, p plan.Plan) (approved bool, used string, err error) {
-	if approved, err = l.Ledger.Approved(ctx, head); err != nil || approved {
-		return approved, "", err
+// rewritten returns the hold of a head that does not descend from the accepted
+// one, nil if it does.
+func (l *Loop) rewritten(ctx context.Context, from, head string) (*Hold, error) {
+	if from == "" {
+		return nil, nil //nolint:nilnil // nothing against it
 	}
-	who, err := l.Ledger.ApprovalOf(ctx, p.Fingerprint())
+	descends, err := l.Source.IsAncestor(ctx, from, head)
+	if err != nil {
+		return nil, fmt.Errorf("compare histories: %w", err)
+	}
+	if descends {
+		return nil, nil //nolint:nilnil // nothing against it
+	}
+	return &Hold{
+		Reason:  HoldRewritten,
+		Message: fmt.Sprintf("history was rewritten: it does not descend from %s, which was carried out before", short(from)),
+	}, nil
+}
+
+// together says in one hold what several say, the first one first; false if there
+// is none.
+func together(holds ...*Hold) (all Hold, ok bool) {
+	for _, h := range holds {
+		switch {
+		case h == nil:
+		case !ok:
+			all, ok = *h, true
+		default:
+			all.Message += "; and " + h.Message
+		}
+	}
+	return all, ok
+}
+
+// approvedBefore reports whether someone approved, before it was merged, the
+// plan that the fingerprint names.
+func (l *Loop) approvedBefore(ctx context.Context, head, fingerprint string) (bool, error) {
+	if fingerprint == "" {
+		return false, nil
+	}
+	who, err := l.Ledger.ApprovalOf(ctx, fingerprint)
 	if err != nil || who == "" {
-		return false, "", err
+		return false, err
 	}
 	l.Log.Info("what holds the commit was approved before the merge", "commit", head, "who", who)
-	return true, p.Fingerprint(), nil
+	return true, nil
 }
 
 // approval says what lets a held commit pass, then why it is held: a forge cuts
@@ -333,7 +368,10 @@ func approval(head, why string) string {
 	return "needs gitopsd approve " + short(head) + ": " + why
 }
 
-func (l *Loop) hold(ctx context.Context, head string, h Hold) error {
+// hold records that a head is held; fingerprint is of the plan whose approval
+// alone lets it pass, "" if there is none. An approval of the head stays where
+// the same is said as before.
+func (l *Loop) hold(ctx context.Context, head string, h Hold, fingerprint string) error {
 	if l.held != head {
 		l.Log.Warn("commit is held", "commit", head, "reason", h.Reason, "message", h.Message)
 	}
@@ -344,7 +382,7 @@ func (l *Loop) hold(ctx context.Context, head string, h Hold) error {
 	if err := l.Ledger.Hold(ctx, c, h); err != nil {
 		return fmt.Errorf("hold %s: %w", short(head), err)
 	}
-	l.held = head
+	l.held, l.waits = head, fingerprint
 	return nil
 }
 

@@ -77,10 +77,20 @@ func (p Planner) Plan(ctx context.Context, from, to string, index *Index, applie
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	if from != "" && p.policyMoved(ctx, from, policy.Settings()) {
-		from = "" // what it says now may concern any tenant
-	}
 	p.Dir, p.Brake = policy.Settings().Tenants, policy.Settings().Brake
+	if from != "" {
+		before, err := p.before(ctx, from)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		if before != nil { // a commit cannot loosen the brake for itself
+			was := before.Settings().Brake
+			p.Brake = plan.Brake{Tenants: min(p.Brake.Tenants, was.Tenants), Percent: min(p.Brake.Percent, was.Percent)}
+		}
+		if before == nil || before.Settings().Digest != policy.Settings().Digest {
+			from = "" // what it says now may concern any tenant
+		}
+	}
 	files := p.Tree.FS(to)
 	names, err := p.touched(ctx, from, to, index)
 	if err != nil {
@@ -117,10 +127,18 @@ func (p Planner) Plan(ctx context.Context, from, to string, index *Index, applie
 	return made, nil
 }
 
-// policyMoved reports whether the policy is another than that of a commit.
-func (p Planner) policyMoved(ctx context.Context, from string, now Settings) bool {
+// before returns the policy of the commit that was accepted before, nil if there
+// was none, or if it is not valid any more: what was accepted was valid to the
+// gitopsd of then.
+func (p Planner) before(ctx context.Context, from string) (Policy, error) {
+	if from == "" {
+		return nil, nil //nolint:nilnil // there was none
+	}
 	before, err := p.policy(ctx, from)
-	return err != nil || before.Settings().Digest != now.Digest
+	if fault.Is(err, fault.Invalid) {
+		return nil, nil //nolint:nilnil // see above
+	}
+	return before, err
 }
 
 // judge refuses a step that the policy is against. What is refused for another

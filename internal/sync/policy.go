@@ -22,8 +22,8 @@ type Policy interface {
 	// Judge returns why a step may not be carried out, a sentence each; nothing
 	// if it may. A rule that cannot be evaluated refuses, and says so.
 	Judge(ctx context.Context, s plan.Step) []string
-	// Trust returns fault.Invalid unless the commit is signed by one of the
-	// listed keys. Call it only if Settings.Signed.
+	// Trust returns fault.Invalid, with the commit's name, unless the commit is
+	// signed by one of the listed keys. Call it only if Settings.Signed.
 	Trust(c SignedCommit) error
 }
 

@@ -9,6 +9,9 @@ import (
 	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
+// mostChecked bounds how many commits of one push have their signatures checked.
+const mostChecked = 1000
+
 // objection returns why a head is held before anything of it is looked at: its
 // policy, or a commit on the way to it that nobody known has signed; nil if
 // there is nothing against it.
@@ -23,44 +26,47 @@ func (l *Loop) objection(ctx context.Context, from, head string) (*Hold, error) 
 	if b := policy.Settings().Branch; b != "" && l.Branch != "" && b != l.Branch {
 		return &Hold{Reason: HoldPolicy, Message: fmt.Sprintf("the policy is for branch %s, and this is %s", b, l.Branch)}, nil
 	}
-	authority := policy
-	if from != "" {
-		// Who signs is what was accepted before: a commit cannot bring its own key.
-		if before, err := l.Planner.policy(ctx, from); err == nil {
-			authority = before
-		}
+	// Who signs is what was accepted before: a commit cannot bring its own key.
+	authority, err := l.Planner.before(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	if authority == nil {
+		authority = policy
 	}
 	if !authority.Settings().Signed {
 		return nil, nil //nolint:nilnil // nothing against it
 	}
-	h, err := l.distrust(ctx, authority, from, head)
-	if h != nil {
-		h.Message = approval(head, h.Message)
-	}
-	return h, err
+	return l.distrust(ctx, authority, from, head)
 }
 
 // distrust returns the hold of the first commit, from the newest, that is not
 // signed by a key the policy trusts.
 func (l *Loop) distrust(ctx context.Context, authority Policy, from, head string) (*Hold, error) {
-	limit := 1
+	limit := 1 // the first one that is followed vouches for all before it
 	if from != "" {
-		limit = mostPassed
+		limit = mostChecked + 1
 	}
 	commits, err := l.Source.Commits(ctx, from, head, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list commits: %w", err)
+	}
+	if len(commits) > mostChecked {
+		return &Hold{Reason: HoldUnsigned, Message: fmt.Sprintf("it brings more than %d commits at once, whose signatures are not all checked", mostChecked)}, nil
 	}
 	for _, c := range commits {
 		if l.Signatures == nil {
 			return &Hold{Reason: HoldUnsigned, Message: "signatures cannot be read here"}, nil
 		}
 		signed, err := l.Signatures.Signed(ctx, c.SHA)
-		if err != nil {
+		if err != nil && !fault.Is(err, fault.Invalid) {
 			return nil, fmt.Errorf("read the signature of %s: %w", short(c.SHA), err)
 		}
-		if err := authority.Trust(signed); err != nil {
-			return &Hold{Reason: HoldUnsigned, Message: fmt.Sprintf("commit %s: %s", short(c.SHA), firstLine(err.Error()))}, nil
+		if err == nil { // else it cannot be told what is signed, and will not be
+			err = authority.Trust(signed)
+		}
+		if err != nil {
+			return &Hold{Reason: HoldUnsigned, Message: firstLine(err.Error())}, nil // which names the commit
 		}
 	}
 	return nil, nil //nolint:nilnil // nothing against it
