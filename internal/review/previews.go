@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"time"
 
@@ -249,8 +250,8 @@ func previewOf(t *tenant.Tenant, pull int, rules sync.PreviewRules) *tenant.Tena
 	p.Compute.Scale.Min, p.Compute.Scale.Max = 1, 1
 	p.Isolation = tenant.Isolation{Compute: tenant.Shared, Database: tenant.Shared, Cache: tenant.Shared}
 	p.Deletion = tenant.Deletion{}
-	if p.Database.Enabled {
-		p.Database.Seed = rules.Seed
+	if p.Database.Enabled && p.App.Path != "" && rules.Seed != "" { // a design has no directory, and other repositories are not ours
+		p.Database.Seed = path.Join(p.App.Path, rules.Seed)
 	}
 	return &p
 }
