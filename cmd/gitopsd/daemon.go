@@ -113,7 +113,9 @@ func (d *daemon) openSources(ctx context.Context) error {
 	if d.forge, err = d.openForge(ctx, d); err != nil {
 		return fmt.Errorf("connect to GitHub: %w", err)
 	}
-	mirror := git.Config{URL: d.Repo, Branch: d.Branch, Dir: filepath.Join(repo, "mirror.git"), Logger: d.log}
+	mirror := git.Config{
+		URL: d.Repo, Branch: d.Branch, Dir: filepath.Join(repo, "mirror.git"), MaxObtained: pullDownload, Logger: d.log,
+	}
 	if err := d.gitAuth(&mirror, d.forge); err != nil {
 		return err
 	}

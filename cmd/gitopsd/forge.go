@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,10 @@ func secretOf(file, variable, what string) (string, error) {
 	return secret, nil
 }
 
+// pullDownload is the most that one fetch of pull requests may bring, in bytes:
+// who opens them may be a stranger.
+const pullDownload = 256 << 20
+
 // openForge returns the client of the forge, nil where none is configured.
 func (c config) openForge(ctx context.Context, d *daemon) (*github.Client, error) {
 	g := c.GitHub
@@ -79,13 +84,13 @@ func (c config) openForge(ctx context.Context, d *daemon) (*github.Client, error
 	}
 	app := g.App.ID != 0
 	switch {
-	case !app && token == "" && g.Repository == "":
+	case !app && token == "" && g == githubConfig{Interval: g.Interval}:
 		return nil, nil //nolint:nilnil // there is no forge
 	case !app && token == "":
-		return nil, fault.Errorf(fault.Invalid, "github.repository is set, but there are no credentials").
-			WithHint("set github.tokenFile or github.app, or %s", envGitHubToken)
+		return nil, fault.Errorf(fault.Invalid, "github is configured, but there are no credentials").
+			WithHint("set github.tokenFile, or github.app with its id, or %s", envGitHubToken)
 	case g.Repository == "":
-		if g.Repository = repositoryOf(c.Repo); g.Repository == "" {
+		if g.Repository = repositoryOf(c.Repo, githubHost(g.APIURL)); g.Repository == "" {
 			return nil, fault.Errorf(fault.Invalid, "which repository of GitHub %s is cannot be told", c.Repo).
 				WithHint("set github.repository: owner/name")
 		}
@@ -105,22 +110,38 @@ func (c config) openForge(ctx context.Context, d *daemon) (*github.Client, error
 	return github.Open(ctx, cfg)
 }
 
-// repositoryOf returns owner/name of a repository's URL, "" for a path.
-func repositoryOf(repo string) string {
-	if _, rest, ok := strings.Cut(repo, "@"); ok && !strings.Contains(repo, "://") { // git@host:owner/name
-		if _, path, ok := strings.Cut(rest, ":"); ok {
-			return strings.TrimSuffix(path, ".git")
-		}
-	}
-	u, err := url.Parse(repo)
-	if err != nil || u.Host == "" {
+// githubHost returns the host at which the GitHub of an API has its repositories.
+func githubHost(apiURL string) string {
+	u, err := url.Parse(cmp.Or(apiURL, github.DefaultAPI))
+	if err != nil {
 		return ""
 	}
-	parts := strings.Split(strings.Trim(strings.TrimSuffix(u.Path, ".git"), "/"), "/")
-	if len(parts) != 2 {
+	return strings.TrimPrefix(strings.ToLower(u.Hostname()), "api.")
+}
+
+// repositoryOf returns owner/name of a repository's URL, "" for a path and for
+// what is at another host than GitHub's.
+func repositoryOf(repo, host string) string {
+	at, path := hostOf(repo)
+	parts := strings.Split(strings.TrimSuffix(strings.Trim(path, "/"), ".git"), "/")
+	if at == "" || strings.TrimPrefix(at, "ssh.") != host || len(parts) != 2 {
 		return ""
 	}
 	return strings.Join(parts, "/")
+}
+
+// hostOf splits a repository's URL, or host:path of SSH, into its host, in lower
+// case, and path. The host of a path is "".
+func hostOf(repo string) (host, path string) {
+	if _, rest, ok := strings.Cut(repo, "@"); ok && !strings.Contains(repo, "://") { // git@host:owner/name
+		host, path, _ = strings.Cut(rest, ":")
+		return strings.ToLower(host), path
+	}
+	u, err := url.Parse(repo)
+	if err != nil {
+		return "", ""
+	}
+	return strings.ToLower(u.Hostname()), u.Path
 }
 
 // gitAuth says how the mirror authenticates: as it is told, else as the forge's client.
@@ -129,7 +150,8 @@ func (c config) gitAuth(cfg *git.Config, forge *github.Client) (err error) {
 		return err
 	}
 	cfg.SSHKey, cfg.KnownHosts = c.Git.SSHKeyFile, c.Git.KnownHostsFile
-	if cfg.Token == "" && forge != nil && strings.HasPrefix(c.Repo, "http") {
+	// What is GitHub's goes to GitHub, wherever the repository lies.
+	if at, _ := hostOf(c.Repo); cfg.Token == "" && forge != nil && strings.HasPrefix(c.Repo, "http") && at == githubHost(c.GitHub.APIURL) {
 		cfg.TokenSource = forge.Token
 	}
 	if c.GitHub.Interval > 0 {

@@ -29,6 +29,9 @@ type Config struct {
 	Interval time.Duration
 
 	MaxDownload int64 // bytes that one fetch from a server may bring; zero means any number
+	// MaxObtained is MaxDownload for what is obtained, zero for the same: whoever
+	// may open a pull request has it fetched.
+	MaxObtained int64
 
 	// For HTTPS: a token, or what gives one for each exchange, as for those that
 	// expire. It must not block long after its context ended.

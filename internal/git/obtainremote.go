@@ -81,7 +81,7 @@ func (o *obtaining) bring(ctx context.Context, b batch) ([]batch, error) {
 	}
 	defer func() { _ = os.RemoveAll(quarantine) }()
 	haves := append(o.dst.haves(o.complete[0]), o.complete[1:]...)
-	if err := o.r.download(ctx, session, adv, ask, haves, quarantine); err != nil {
+	if err := o.r.download(ctx, session, adv, ask, haves, quarantine, o.r.obtained); err != nil {
 		return o.halve(b, err)
 	}
 	return o.accept(ctx, b, cuts, quarantine)

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,11 +46,12 @@ type remote struct {
 	secrets  []string // never to be shown
 	issued   string   // what the source of tokens gave last; never to be shown either
 	trees    *treeCache
-	limit    int64 // of a download, in bytes; zero for none
+	limit    int64 // of a fetch, in bytes; zero for none
+	obtained int64 // of what is obtained at once
 }
 
 func newRemote(cfg Config, want wanted, trees *treeCache) (*remote, error) {
-	r := &remote{want: want, trees: trees, limit: cfg.MaxDownload, name: redactURL(cfg.URL)}
+	r := &remote{want: want, trees: trees, limit: cfg.MaxDownload, obtained: cmp.Or(cfg.MaxObtained, cfg.MaxDownload), name: redactURL(cfg.URL)}
 	ep, err := transport.NewEndpoint(cfg.URL)
 	if err != nil {
 		return nil, fault.Errorf(fault.Invalid, "repository %s: not a usable URL", r.name)
@@ -118,7 +120,7 @@ func (r *remote) exchange(ctx context.Context, dst *bare, last plumbing.Hash) (p
 		return plumbing.ZeroHash, err
 	}
 	defer func() { _ = os.RemoveAll(quarantine) }()
-	if err := r.download(ctx, session, adv, []plumbing.Hash{ask}, dst.haves(last), quarantine); err != nil {
+	if err := r.download(ctx, session, adv, []plumbing.Hash{ask}, dst.haves(last), quarantine, r.limit); err != nil {
 		return plumbing.ZeroHash, err
 	}
 	return head, r.place(ctx, dst, head, last, cuts, quarantine)
@@ -230,9 +232,10 @@ func (r *remote) complete(ctx context.Context, dst *bare, head, last plumbing.Ha
 	return true, nil
 }
 
-// download stores what dst lacks for what is asked as one pack in the quarantine.
+// download stores what dst lacks for what is asked as one pack of at most limit
+// bytes in the quarantine.
 func (r *remote) download(ctx context.Context, session transport.UploadPackSession, adv *packp.AdvRefs,
-	ask, haves []plumbing.Hash, quarantine string,
+	ask, haves []plumbing.Hash, quarantine string, limit int64,
 ) (err error) {
 	req := packp.NewUploadPackRequestFromCapabilities(adv.Capabilities)
 	if adv.Capabilities.Supports(capability.NoProgress) {
@@ -250,8 +253,8 @@ func (r *remote) download(ctx context.Context, session transport.UploadPackSessi
 	storage := filesystem.NewStorage(osfs.New(quarantine), cache.NewObjectLRU(cacheSize))
 	defer func() { _ = storage.Close() }()
 	pack := packOf(req.Capabilities, resp)
-	if r.limit > 0 {
-		pack = &bounded{from: pack, left: r.limit, limit: r.limit}
+	if limit > 0 {
+		pack = &bounded{from: pack, left: limit, limit: limit}
 	}
 	return packfile.UpdateObjectStorage(storage, pack)
 }

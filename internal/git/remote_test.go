@@ -307,12 +307,13 @@ func TestTokenSource(t *testing.T) {
 func TestObtainIsBounded(t *testing.T) {
 	t.Parallel()
 	s := newSource(t)
-	base := s.commit("a", "one")
-	at, _ := s.serve("")
-	m := open(t, git.Config{URL: at, MaxDownload: 50_000})
-	fetched(t, m, base)
 	noise := make([]byte, 100_000)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+	base := s.commit("a", "one", "large", string(noise)) // the branch itself may be
+	at, _ := s.serve("")
+	m := open(t, git.Config{URL: at, MaxObtained: 50_000})
+	fetched(t, m, base)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
 	var wanted []git.Wanted
 	for i := range 5 {
 		text := fmt.Sprint(i)
