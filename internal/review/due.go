@@ -99,6 +99,9 @@ const mostMissed = 3
 func (l *Loop) bring(ctx context.Context, reviews []*review) error {
 	var missing []*review
 	for _, r := range reviews {
+		if r.unfit != nil {
+			continue // its head would be fetched in vain, and may be large
+		}
 		switch there, err := l.Source.Has(ctx, r.pull.Head); {
 		case err != nil:
 			return err
