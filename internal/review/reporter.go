@@ -57,22 +57,22 @@ func outcome(p sync.Progress) string {
 	}
 	var b strings.Builder
 	for i, item := range p.Items {
-		if b.Len() > maxShown {
-			fmt.Fprintf(&b, "- … and %d more\n", len(p.Items)-i)
-			break
-		}
 		what := item.Operation
 		if what == "" {
 			what = plan.Operation("no change")
 		}
-		fmt.Fprintf(&b, "- **%s**: %s, %s", plain(item.Tenant), what, item.Status)
+		line := fmt.Sprintf("- **%s**: %s, %s", plain(item.Tenant), what, item.Status)
 		switch {
 		case item.Failure != nil:
-			fmt.Fprintf(&b, ": %s", plain(item.Failure.Message))
+			line += ": " + plain(item.Failure.Message)
 		case item.Cause != nil:
-			fmt.Fprintf(&b, ": %s", plain(item.Cause.Message))
+			line += ": " + plain(item.Cause.Message)
 		}
-		b.WriteString("\n")
+		if b.Len()+len(line) > maxShown {
+			fmt.Fprintf(&b, "- … and %d more\n", len(p.Items)-i)
+			break
+		}
+		b.WriteString(line + "\n")
 	}
 	return b.String()
 }
