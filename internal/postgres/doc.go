@@ -6,7 +6,8 @@
 //   - A write is fenced: it checks, in its own transaction, that the lease's
 //     token is still the one this Ledger acquired, and no successor gets a new
 //     token until that transaction is over. A Ledger that never acquired the
-//     lease reads, and approves, which is a user's act and not the daemon's.
+//     lease reads, and approves, which is a user's act and not the daemon's. One
+//     ForRun is fenced by its run instead: it writes while the run is running.
 //   - A tenant has at most one running run, a commit at most one terminal
 //     status (partial unique indexes).
 //   - A commit becomes the head, its runs are queued and those they replace

@@ -35,6 +35,7 @@ type Ledger struct {
 	log  *slog.Logger
 
 	token atomic.Int64 // of the lease; 0 for never acquired
+	run   string       // that writes are fenced by instead; see ForRun
 	lease lease
 }
 
@@ -90,12 +91,15 @@ func (l *Ledger) Close() {
 
 // write runs a batch as one fenced transaction.
 func (l *Ledger) write(ctx context.Context, what string, fill func(*pgx.Batch)) error {
-	token := l.token.Load()
-	if token == 0 {
-		return fault.Errorf(fault.Conflict, "%s: this process does not hold the lease", what)
-	}
 	b := &pgx.Batch{}
-	b.Queue(`SELECT gitopsd.fence($1)`, token)
+	switch token := l.token.Load(); {
+	case l.run != "":
+		b.Queue(`SELECT gitopsd.fence_run($1)`, l.run)
+	case token == 0:
+		return fault.Errorf(fault.Conflict, "%s: this process does not hold the lease", what)
+	default:
+		b.Queue(`SELECT gitopsd.fence($1)`, token)
+	}
 	fill(b)
 	return failure(what, l.pool.SendBatch(ctx, b).Close())
 }

@@ -137,6 +137,7 @@ func (l *Ledger) Finish(ctx context.Context, id string, cause *fault.Record) err
 				WHERE id = $1 AND status IN ('queued', 'running') RETURNING tenant)
 			UPDATE gitopsd.tenants t SET failing = ($2 = 'failed') FROM r WHERE t.name = r.tenant`,
 			id, string(status), record)
+		b.Queue(`DELETE FROM gitopsd.outcomes WHERE run = $1`, id)
 		changed(b)
 	})
 }
