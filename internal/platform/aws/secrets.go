@@ -28,13 +28,13 @@ var secretName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // costs by the month. ECS hands the keys environment, controlKey and edgeKey to
 // the tenant's containers; the other ones are the control plane's alone.
 type Credentials struct {
-	Database   string            `json:"database,omitempty"` // password
-	Cache      string            `json:"cache,omitempty"`    // password
+	Database string `json:"database,omitempty"` // password
+	Cache    string `json:"cache,omitempty"`    // password
 	// FormerCache is a password that is still good, while the next one spreads.
-	FormerCache string `json:"formerCache,omitempty"`
-	ControlKey string            `json:"controlKey"`
-	EdgeKey    string            `json:"edgeKey"`
-	Values     map[string]string `json:"values,omitempty"` // of the secrets that the tenant's file names
+	FormerCache string            `json:"formerCache,omitempty"`
+	ControlKey  string            `json:"controlKey"`
+	EdgeKey     string            `json:"edgeKey"`
+	Values      map[string]string `json:"values,omitempty"` // of the secrets that the tenant's file names
 	// Offered are DATABASE_URL and the like: what the platform gives the app.
 	Offered map[string]string `json:"offered,omitempty"`
 	// Environment is all that the app is given, as a JSON object in a string.
