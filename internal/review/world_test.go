@@ -73,6 +73,7 @@ type world struct {
 	review  *review.Loop
 	failing []string // tenants whose runs fail
 	tweak   func(*review.Config)
+	client  func(*github.Config)
 	events  []string // what the engine made real, in order
 }
 
@@ -144,6 +145,9 @@ func (w *world) restart() {
 	}
 	if w.app != nil {
 		config.Token, config.App = "", &github.App{ID: 4711, Key: w.app}
+	}
+	if w.client != nil {
+		w.client(&config)
 	}
 	var err error
 	w.forge, err = github.Open(w.ctx, config)
