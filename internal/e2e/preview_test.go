@@ -170,7 +170,8 @@ func (f *forge) deployments(environment string) []githubtest.Deployment {
 }
 
 // deployed complains unless the newest deployment to an environment is of the
-// commit, was under way, and is in the state.
+// commit and in the state. One that succeeded was under way before; one that
+// failed at once need not have been shown earlier.
 func (f *forge) deployed(environment, sha, state string) error {
 	all := f.deployments(environment)
 	if len(all) == 0 {
@@ -181,12 +182,15 @@ func (f *forge) deployed(environment, sha, state string) error {
 	for _, s := range last.Statuses {
 		states = append(states, s.State)
 	}
-	if last.SHA != sha || !slices.Equal(states, []string{"in_progress", state}) {
+	if n := len(states); last.SHA != sha || n == 0 || states[n-1] != state {
 		return fmt.Errorf("the newest deployment is of %s: %v", last.SHA[:7], states)
 	}
+	if state != "success" {
+		return nil
+	}
 	_, port, _ := strings.Cut(f.edge, ":")
-	if url := last.Statuses[1].URL; state == "success" && url != "http://"+environment+".localhost:"+port+"/" {
-		return fmt.Errorf("it is at %q", url)
+	if url := last.Statuses[len(states)-1].URL; url != "http://"+environment+".localhost:"+port+"/" || states[0] != "in_progress" {
+		return fmt.Errorf("it is at %q, after %v", url, states)
 	}
 	return nil
 }
