@@ -121,7 +121,7 @@ func (s *Server) fill(ctx context.Context, tenant, password string, dump *os.Fil
 	cmd := s.command(ctx, "pg_restore", "--no-password", "--no-owner", "--no-privileges",
 		"--exit-on-error", "--single-transaction", "--dbname="+s.url(Role(tenant), "", fresh(tenant)))
 	cmd.Env = append(cmd.Env, "PGPASSWORD="+password, s.c.Runner.Mark(filler(tenant)),
-		"PGOPTIONS=-c default_transaction_read_only=off") // before what the tenant set for its role
+		options()) // before what the tenant set for its role
 	cmd.Stdin = dump
 	var complaint strings.Builder
 	cmd.Stderr = &complaint

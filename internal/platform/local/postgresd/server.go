@@ -22,6 +22,9 @@ import (
 // the database it owns: the ledger's.
 const Master = "gitopsd"
 
+// reader is the role that dumps read with: it sees what a tenant took from itself.
+const reader = "gitopsd_reader"
+
 // Config configures a server.
 type Config struct {
 	Dir            string        // of its data; its parents must be traversable for Owner
@@ -123,6 +126,12 @@ func (s *Server) setUp(ctx context.Context) error {
 			`SELECT FROM pg_database WHERE datname = '` + Master + `'`,
 			`CREATE DATABASE ` + Master + ` OWNER ` + Master,
 		},
+		{
+			`SELECT FROM pg_roles WHERE rolname = '` + reader + `'`,
+			`CREATE ROLE ` + reader + ` NOLOGIN BYPASSRLS`,
+		},
+		{``, `GRANT pg_read_all_data TO ` + reader},
+		{``, `GRANT ` + reader + ` TO ` + Master + ` WITH ADMIN OPTION`},
 		{``, `REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC`},
 		{``, `REVOKE ALL ON DATABASE ` + Master + ` FROM PUBLIC`}, // last: it is what sealed looks at
 	} {
@@ -146,10 +155,12 @@ func (s *Server) setUp(ctx context.Context) error {
 // sealed reports whether setUp has been through.
 func (s *Server) sealed(ctx context.Context) bool {
 	var open int
-	err := s.master.QueryRow(ctx, `SELECT count(*) FROM pg_database
-		WHERE datname IN ('postgres', 'template1', '`+Master+`')
-		AND has_database_privilege('pg_monitor', datname, 'CONNECT')`).Scan(&open) // as good as anyone: PUBLIC's privileges alone
-	return err == nil && open == 0
+	var reads bool
+	err := s.master.QueryRow(ctx, `SELECT count(*), EXISTS (SELECT FROM pg_roles
+			WHERE rolname = '`+reader+`' AND rolbypassrls AND pg_has_role(oid, 'MEMBER') AND pg_has_role(oid, 'pg_read_all_data', 'MEMBER'))
+		FROM pg_database WHERE datname IN ('postgres', 'template1', '`+Master+`')
+		AND has_database_privilege('pg_monitor', datname, 'CONNECT')`).Scan(&open, &reads) // as good as anyone: PUBLIC's privileges alone
+	return err == nil && open == 0 && reads
 }
 
 // awaitSuperuser connects as soon as the server answers.

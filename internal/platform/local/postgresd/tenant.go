@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -217,27 +215,6 @@ func (s *Server) disown(ctx context.Context, name, database string) error {
 	defer conn.Close(context.WithoutCancel(ctx))
 	_, err = conn.Exec(ctx, "DROP OWNED BY "+name)
 	return err
-}
-
-// Dump writes the tenant's database to path, in pg_dump's custom format. The
-// file is the caller's alone. The master connects, whom no connection limit nor
-// changed password keeps out, and takes the tenant's role on.
-func (s *Server) Dump(ctx context.Context, tenant, path string) error {
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	cmd := s.command(ctx, "pg_dump", "--format=custom", "--no-password", "--lock-wait-timeout=60s",
-		"--role="+Role(tenant), "--dbname="+s.url(Master, "", Role(tenant)))
-	cmd.Env = append(cmd.Env, "PGPASSWORD="+s.c.MasterPassword) // arguments are seen by everyone
-	cmd.Stdout = out
-	var complaint strings.Builder
-	cmd.Stderr = &complaint
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("pg_dump of %s: %w: %s", Role(tenant), err, strings.TrimSpace(complaint.String()))
-	}
-	return out.Sync()
 }
 
 func code(err error) string {
