@@ -136,24 +136,18 @@ func (p *previewed) change(branch, version string) string {
 // GitHub's times are no finer, and what is not later does not count.
 func (p *previewed) label(number int, by string) {
 	p.t.Helper()
-	now := time.Now().Unix()
-	p.eventually(2*time.Second, "it is a later second", func() error {
-		if time.Now().Unix() == now {
-			return errors.New("it is not")
-		}
-		return nil
-	})
+	p.later()
 	p.must(p.github.TakeLabel(number, "preview", by))
 	p.must(p.github.SetLabel(number, "preview", by))
 }
 
-// says waits until the comment on a pull request has all the parts.
+// says waits until our one comment on a pull request has all the parts.
 func (f *forge) says(number int, parts ...string) {
 	f.t.Helper()
 	f.eventually(20*time.Second, fmt.Sprintf("the comment says %q", parts), func() error {
-		comments := f.github.CommentsOf(number)
+		comments := slices.DeleteFunc(f.github.CommentsOf(number), func(c githubtest.Comment) bool { return c.By != githubtest.Bot })
 		if len(comments) != 1 {
-			return fmt.Errorf("there are %d comments", len(comments))
+			return fmt.Errorf("there are %d comments of ours", len(comments))
 		}
 		for _, part := range parts {
 			if !strings.Contains(comments[0].Body, part) {
