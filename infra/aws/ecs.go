@@ -220,7 +220,13 @@ type DiscoveryServiceArgs struct {
 	Name         string            `pulumi:"name"`
 	ForceDestroy bool              `pulumi:"forceDestroy"`
 	DNSConfig    DiscoveryDNS      `pulumi:"dnsConfig"`
+	Health       DiscoveryHealth   `pulumi:"healthCheckCustomConfig"`
 	Tags         map[string]string `pulumi:"tags"`
+}
+
+// DiscoveryHealth leaves it to others to say which instances are healthy.
+type DiscoveryHealth struct {
+	Threshold int `pulumi:"failureThreshold"`
 }
 
 // DiscoveryDNS is the records of the instances.

@@ -25,6 +25,8 @@ const (
 	VolumePath  = "/volume" // where the container finds the tenant's releases
 	// LivePrefix is where, in the tenant's bucket, the assets lie that are served.
 	LivePrefix = "live"
+	// ReleasesPrefix is where the assets of each release lie: <prefix>/<digest>/.
+	ReleasesPrefix = "releases"
 )
 
 // Edge says what stands before a tenant.
@@ -54,7 +56,9 @@ type Config struct {
 	// only the first of the tenant's hosts is served, by the platform's own.
 	Certificate Certificate `json:"certificate,omitzero"`
 	// Withdrawn takes the tenant out of DNS and traffic and lets it run nowhere.
-	// It also lifts the protection of data, so that a destroy may follow.
+	// It also lifts the protection of data, so that a destroy may follow. When it
+	// is lifted again, the service still wants no tasks, since that number is
+	// left to the autoscaler, which acts upon alarms only: set it to the minimum.
 	Withdrawn bool `json:"withdrawn,omitempty"`
 }
 
@@ -105,6 +109,11 @@ type Shared struct {
 	OriginHost         string `json:"originHost"`         // of the load balancer
 	OriginSecret       string `json:"originSecret"`       // what its rule demands; a secret
 	DomainCertificate  string `json:"domainCertificate"`  // ARN, of *.<domain> in us-east-1
+
+	DatabaseVersion    string `json:"databaseVersion"`    // of Aurora PostgreSQL, for dedicated ones
+	DatabaseParameters string `json:"databaseParameters"` // cluster parameter group's name
+	CacheVersion       string `json:"cacheVersion"`
+	CacheNodeType      string `json:"cacheNodeType"`
 
 	CacheDefaultUser string `json:"cacheDefaultUser"` // ID of the user named default, who may nothing
 	DatabaseSubnets  string `json:"databaseSubnets"`  // subnet group's name
