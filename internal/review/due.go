@@ -175,6 +175,9 @@ func (l *Loop) planOne(ctx context.Context, r *review, base, live string) error 
 	if err != nil {
 		return err
 	}
+	if l.Source.Head() != base {
+		return nil // perhaps it compares a merge into the old base with the new one
+	}
 	if err := l.publish(ctx, r, report); err != nil {
 		return err
 	}

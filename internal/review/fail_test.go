@@ -63,6 +63,7 @@ func TestForgeFails(t *testing.T) {
 					return len(due)+len(out) == 0 && w.carriedOut(merged)
 				})
 				w.shownOnce(n, first, second, merged)
+				w.want(first, "failure", "Needs /gitopsd approve")
 				if got := w.signs(n, id); got != "+1" {
 					t.Errorf("the comment is answered %q", got)
 				}
@@ -124,7 +125,6 @@ func (w *world) shownOnce(n int, first, second, merged string) {
 			}
 		}
 	}
-	w.want(first, "failure", "Needs /gitopsd approve")
 	w.wantSync(merged, "success", "done")
 	if c := w.said(n); !strings.Contains(c.Body, second[:7]) {
 		w.t.Errorf("the comment is of another head:\n%s", c.Body)

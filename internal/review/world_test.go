@@ -60,21 +60,22 @@ const (
 // commits out and the one that reviews pull requests, on one ledger. Turns are
 // taken by hand, and runs end when the test says so.
 type world struct {
-	t       testing.TB
-	ctx     context.Context
-	hub     *githubtest.Server
-	app     []byte // key of the App that we act as, nil for a token
-	url     string // that the mirror fetches from
-	ledger  *postgres.Ledger
-	mirror  *git.Mirror
-	forge   *github.Client
-	engine  *engine
-	sync    *sync.Loop
-	review  *review.Loop
-	failing []string // tenants whose runs fail
-	tweak   func(*review.Config)
-	client  func(*github.Config)
-	events  []string // what the engine made real, in order
+	t        testing.TB
+	ctx      context.Context
+	hub      *githubtest.Server
+	app      []byte // key of the App that we act as, nil for a token
+	url      string // that the mirror fetches from
+	database string
+	ledger   *postgres.Ledger
+	mirror   *git.Mirror
+	forge    *github.Client
+	engine   *engine
+	sync     *sync.Loop
+	review   *review.Loop
+	failing  []string // tenants whose runs fail
+	tweak    func(*review.Config)
+	client   func(*github.Config)
+	events   []string // what the engine made real, in order
 }
 
 type option func(*world, *githubtest.Options)
@@ -121,7 +122,8 @@ func newWorld(t testing.TB, tenants []string, options ...option) *world {
 	}
 	w.push("main", files)
 	var err error
-	w.ledger, err = postgres.Open(w.ctx, server.Database(t), postgres.WithLogger(slog.New(slog.DiscardHandler)))
+	w.database = server.Database(t)
+	w.ledger, err = postgres.Open(w.ctx, w.database, postgres.WithLogger(slog.New(slog.DiscardHandler)))
 	w.must(err)
 	t.Cleanup(w.ledger.Close)
 	w.must(w.ledger.Acquire(w.ctx, t.Name()))
