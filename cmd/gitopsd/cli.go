@@ -33,6 +33,9 @@ type commands struct {
 	// What the daemon starts as processes of their own.
 	DNS  dnsCmd  `cmd:"" name:"dns" hidden:""`
 	Edge edgeCmd `cmd:"" hidden:""`
+
+	// What Step Functions starts.
+	Task taskCmd `cmd:"" hidden:""`
 }
 
 const description = `Host a tenant for each YAML file in a Git repository.

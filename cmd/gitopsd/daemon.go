@@ -77,7 +77,21 @@ func newDaemon(c config, log *slog.Logger) *daemon { return &daemon{config: c, l
 
 // open makes every part, in the order in which they need each other. When one
 // fails, the daemon has those made before it.
-func (d *daemon) open(ctx context.Context, progress func(string)) (err error) {
+func (d *daemon) open(ctx context.Context, progress func(string)) error {
+	if err := d.openPlatform(ctx, progress); err != nil {
+		return err
+	}
+	if err := d.ledger.Acquire(ctx, holder()); err != nil {
+		return fmt.Errorf("take the lease: %w", err)
+	}
+	if err := d.openSources(ctx); err != nil {
+		return err
+	}
+	return d.wire(ctx)
+}
+
+// openPlatform makes where tenants live and what is known of them.
+func (d *daemon) openPlatform(ctx context.Context, progress func(string)) (err error) {
 	if d.Data, err = dataDir(d.Data, progress); err != nil {
 		return err
 	}
@@ -95,13 +109,7 @@ func (d *daemon) open(ctx context.Context, progress func(string)) (err error) {
 	if d.ledger, err = postgres.Open(ctx, d.platform.LedgerURL(), postgres.WithLogger(d.log)); err != nil {
 		return fmt.Errorf("open ledger: %w", err)
 	}
-	if err := d.ledger.Acquire(ctx, holder()); err != nil {
-		return fmt.Errorf("take the lease: %w", err)
-	}
-	if err := d.openSources(ctx); err != nil {
-		return err
-	}
-	return d.wire(ctx)
+	return nil
 }
 
 // openSources makes what reads repositories and builds from them.

@@ -69,10 +69,10 @@ func (t *terminal) facts(d console.Detail, now time.Time) error {
 		line("Labels", labels(a.Tenant.Labels))
 		line("App", appOf(a.Tenant.App))
 		line("Secrets", strings.Join(a.Tenant.App.Secrets, ", "))
-		line("Compute", compute(a.Tenant.Compute))
+		line("Compute", a.Tenant.Compute.String())
 		line("Database", enabled(a.Tenant.Database.Enabled, fmt.Sprintf("%s, %d connections", a.Tenant.Isolation.Database, a.Tenant.Database.Connections)))
 		line("Cache", enabled(a.Tenant.Cache.Enabled, string(a.Tenant.Isolation.Cache)))
-		line("Deletion", deletion(a.Tenant.Deletion))
+		line("Deletion", a.Tenant.Deletion.String())
 	}
 	return w.Flush()
 }
@@ -106,32 +106,11 @@ func appOf(a tenant.App) string {
 	return ""
 }
 
-func compute(c tenant.Compute) string {
-	text := fmt.Sprintf("cpu %d, memory %d MiB, %s", c.CPU, c.Memory, plural(c.Scale.Min, "instance"))
-	if c.Scale.Max > c.Scale.Min {
-		text += fmt.Sprintf(", up to %d", c.Scale.Max)
-	}
-	if c.IdleAfter > 0 {
-		text += ", idle after " + period(c.IdleAfter)
-	}
-	return text
-}
-
 func enabled(on bool, how string) string {
 	if !on {
 		return "none"
 	}
 	return how
-}
-
-func deletion(d tenant.Deletion) string {
-	switch {
-	case d.Protect:
-		return "protected"
-	case d.Grace > 0:
-		return "data is kept for " + period(d.Grace)
-	}
-	return "data goes at once"
 }
 
 // refused writes what the newest file has wrong; the tenant stays as it was.

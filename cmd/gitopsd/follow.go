@@ -11,6 +11,7 @@ import (
 	"github.com/gitopsd/gitopsd/internal/console"
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/sync"
+	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
 const (
@@ -115,7 +116,7 @@ func (f *follower) show(subject, line string) {
 
 // unfinished says where the commit is when the time is over.
 func (f *follower) unfinished(interrupted bool, after time.Duration) string {
-	how := "not finished after " + period(after)
+	how := "not finished after " + tenant.FormatDuration(after)
 	if interrupted {
 		how = "interrupted"
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gitopsd/gitopsd/internal/console"
 	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
 // runPoll is how often a run is asked for.
@@ -60,7 +61,7 @@ func (f *runFollower) follow(ctx context.Context, find func(console.Detail) *con
 			}
 		}
 		if pause(bounded, runPoll) != nil {
-			how := "not finished after " + period(f.timeout)
+			how := "not finished after " + tenant.FormatDuration(f.timeout)
 			if ctx.Err() != nil {
 				how = "interrupted"
 			}

@@ -210,18 +210,6 @@ func took(d time.Duration) string {
 	}
 }
 
-// period writes a duration as people write it in a file: 15m, not 15m0s.
-func period(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
-
 // cut shortens text to a number of characters.
 func cut(text string, most int) string {
 	text, _, _ = strings.Cut(text, "\n")

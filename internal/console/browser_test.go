@@ -143,8 +143,17 @@ func (b *browser) take(m message) {
 }
 
 // call sends a command and waits for its answer.
-func call[T any](b *browser, method string, params any) (v T) {
+func call[T any](b *browser, method string, params any) T {
 	b.t.Helper()
+	v, err := try[T](b, method, params)
+	if err != nil {
+		b.t.Fatalf("%s: %v", method, err)
+	}
+	return v
+}
+
+// try is call that leaves an error to the caller.
+func try[T any](b *browser, method string, params any) (v T, err error) {
 	answer := make(chan message, 1)
 	b.mu.Lock()
 	b.last++
@@ -163,7 +172,7 @@ func call[T any](b *browser, method string, params any) (v T) {
 		_, err = b.to.Write(append(sent, 0))
 	}
 	if err != nil {
-		b.t.Fatalf("%s: %v", method, err)
+		return v, err
 	}
 	select {
 	case m, ok := <-answer:
@@ -179,10 +188,7 @@ func call[T any](b *browser, method string, params any) (v T) {
 	case <-time.After(30 * time.Second):
 		err = errors.New("no answer")
 	}
-	if err != nil {
-		b.t.Fatalf("%s: %v", method, err)
-	}
-	return v
+	return v, err
 }
 
 // visit opens a page and waits until it has loaded.
@@ -206,29 +212,49 @@ func (b *browser) loading(act func()) {
 	}
 }
 
+// evaluated is what an expression came to in the page.
+type evaluated struct {
+	Result struct {
+		Value any `json:"value"`
+	} `json:"result"`
+	Exception *struct {
+		Text string `json:"text"`
+	} `json:"exceptionDetails"`
+}
+
+// evaluation is what asks for it.
+func evaluation(expression string) map[string]any {
+	return map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}
+}
+
 // eval returns what an expression comes to in the page.
 func (b *browser) eval(expression string) any {
 	b.t.Helper()
-	out := call[struct {
-		Result struct {
-			Value any `json:"value"`
-		} `json:"result"`
-		Exception *struct {
-			Text string `json:"text"`
-		} `json:"exceptionDetails"`
-	}](b, "Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true})
+	out := call[evaluated](b, "Runtime.evaluate", evaluation(expression))
 	if out.Exception != nil {
 		b.t.Fatalf("%s: %s", expression, out.Exception.Text)
 	}
 	return out.Result.Value
 }
 
-// until waits for an expression to be true in the page.
+// click clicks what a selector finds, once the call has its answer: the page
+// that it leads to may take the place of the one that would give it.
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	b.eval(fmt.Sprintf("void setTimeout(() => document.querySelector(%q).click())", selector))
+}
+
+// until waits for an expression to be true in the page, or in one that takes its
+// place meanwhile.
 func (b *browser) until(expression string) {
 	b.t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); b.eval(expression) != true; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		out, err := try[evaluated](b, "Runtime.evaluate", evaluation(expression))
+		if err == nil && out.Exception == nil && out.Result.Value == true {
+			return
+		}
 		if time.Now().After(deadline) {
-			b.t.Fatalf("never: %s; the page is\n%s", expression, b.eval("document.body.innerText"))
+			b.t.Fatalf("never: %s (%v); the page is\n%s", expression, err, b.eval("document.body.innerText"))
 		}
 	}
 }

@@ -146,13 +146,13 @@ func TestLinkFromAnotherSite(t *testing.T) {
 	}
 	b.signIn(a, "/commits/"+first)
 	b.visit("http://acme.localhost:" + port) // as tenants are reached
-	b.eval("document.getElementById('console').click()")
+	b.click("#console")
 	b.until("document.querySelector('h1')?.innerText.startsWith('Greet people')")
 	if at := b.eval("location.href"); at != a.url+"/commits/"+third {
 		t.Errorf("the link leads to %s", at)
 	}
 	b.visit("http://acme.localhost:" + port)
-	b.eval("document.getElementById('take').click()")
+	b.click("#take")
 	b.until("location.pathname == '/take'")
 	if got := <-cookies; got != "" {
 		t.Errorf("an app at another port of this machine gets the cookie %s", got)

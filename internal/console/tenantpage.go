@@ -130,10 +130,10 @@ func facts(t *tenant.Tenant) []fact {
 		{"Environment", names(slices.Sorted(maps.Keys(t.App.Env)))}, // names alone
 		{"Secrets", names(t.App.Secrets)},
 		{"Labels", labels(t.Labels)},
-		{"Compute", compute(t.Compute, t.Isolation.Compute)},
+		{"Compute", string(t.Isolation.Compute) + ", " + t.Compute.String()},
 		{"Database", enabled(t.Database.Enabled, fmt.Sprintf("%s, %s", t.Isolation.Database, plural(t.Database.Connections, "connection")))},
 		{"Cache", enabled(t.Cache.Enabled, string(t.Isolation.Cache))},
-		{"Deletion", deletion(t.Deletion)},
+		{"Deletion", t.Deletion.String()},
 	}
 	return slices.DeleteFunc(list, func(f fact) bool { return f.Value == "" })
 }
@@ -163,30 +163,9 @@ func labels(m map[string]string) string {
 	return names(list)
 }
 
-func compute(c tenant.Compute, sharing tenant.Sharing) string {
-	s := fmt.Sprintf("%s, cpu %d, memory %d MiB, %s", sharing, c.CPU, c.Memory, plural(c.Scale.Min, "instance"))
-	if c.Scale.Max > c.Scale.Min {
-		s += fmt.Sprintf(" up to %d", c.Scale.Max)
-	}
-	if c.IdleAfter > 0 {
-		s += ", stops when idle for " + period(c.IdleAfter)
-	}
-	return s
-}
-
 func enabled(on bool, how string) string {
 	if !on {
 		return "none"
 	}
 	return how
-}
-
-func deletion(d tenant.Deletion) string {
-	switch {
-	case d.Protect:
-		return "protected"
-	case d.Grace > 0:
-		return "data is kept for " + period(d.Grace)
-	}
-	return "data goes at once"
 }

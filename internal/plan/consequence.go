@@ -127,8 +127,8 @@ func departure(s Step, domain string) []Consequence {
 	}
 	return append(out,
 		Consequence{
-			Effect: DataLoss, To: "destroyed after " + period(grace),
-			Text: period(grace) + " after the app has stopped, " + belongings + " are destroyed. A snapshot of rows and keys is taken first.",
+			Effect: DataLoss, To: "destroyed after " + tenant.FormatDuration(grace),
+			Text: tenant.FormatDuration(grace) + " after the app has stopped, " + belongings + " are destroyed. A snapshot of rows and keys is taken first.",
 		},
 		Consequence{Effect: Note, Text: "Until then, putting the file back restores the tenant with all of it."},
 	)

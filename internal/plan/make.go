@@ -181,7 +181,7 @@ func remove(name string, a Applied) Step {
 	s.Operation = Deprovision
 	s.Reason = "file deleted"
 	if a.Tenant != nil && a.Tenant.Deletion.Grace > 0 {
-		s.Reason += "; data is kept for " + period(a.Tenant.Deletion.Grace)
+		s.Reason += "; data is kept for " + tenant.FormatDuration(a.Tenant.Deletion.Grace)
 	}
 	return s
 }

@@ -223,11 +223,11 @@ func targetCPU(d difference) []Consequence {
 
 func idleAfter(d difference) []Consequence {
 	from, to := d.from.Compute.IdleAfter, d.to.Compute.IdleAfter
-	text := "The app is stopped after " + period(to) + " without a request. The request that starts it again waits for that."
+	text := "The app is stopped after " + tenant.FormatDuration(to) + " without a request. The request that starts it again waits for that."
 	if to == 0 {
 		text = "The app is no longer stopped when nobody asks for it."
 	}
-	return []Consequence{{Field: "compute.idleAfter", From: period(from), To: period(to), Effect: Note, Text: text}}
+	return []Consequence{{Field: "compute.idleAfter", From: tenant.FormatDuration(from), To: tenant.FormatDuration(to), Effect: Note, Text: text}}
 }
 
 // part is something that is shared with other tenants or the tenant's own.
@@ -343,11 +343,11 @@ func protect(d difference) []Consequence {
 
 func grace(d difference) []Consequence {
 	from, to := d.from.Deletion.Grace, d.to.Deletion.Grace
-	c := Consequence{Effect: Note, Text: "After a deletion the data is kept for " + period(to) + "."}
+	c := Consequence{Effect: Note, Text: "After a deletion the data is kept for " + tenant.FormatDuration(to) + "."}
 	if to <= 0 {
 		c = graceless()
 	}
-	c.Field, c.From, c.To = "deletion.grace", period(from), period(to)
+	c.Field, c.From, c.To = "deletion.grace", tenant.FormatDuration(from), tenant.FormatDuration(to)
 	return []Consequence{c}
 }
 

@@ -3,8 +3,6 @@ package plan
 import (
 	"fmt"
 	"strconv"
-	"strings"
-	"time"
 )
 
 // maxValue bounds a rendered value, in characters.
@@ -18,25 +16,6 @@ func cutTo(s string, most int) string {
 		return string(r[:most-1]) + "…"
 	}
 	return s
-}
-
-// period writes a duration as tenant files do: 7d, 15m, 1h30m.
-func period(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d == 0:
-		return "0"
-	case d%day == 0:
-		return strconv.FormatInt(int64(d/day), 10) + "d"
-	}
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 func verb(n int, one, many string) string {
