@@ -49,7 +49,8 @@ func (e *Engine) failed(ctx context.Context, id string, d *sfn.DescribeExecution
 	cause, told := failure(Cause{Error: aws.ToString(d.Error), Cause: aws.ToString(d.Cause)}, outcomes)
 	switch {
 	case cause == nil: // a Fail state that no error led to
-		cause, told = record(fault.Errorf(fault.Stalled, "the run reached %s", e.last(ctx, d))), true
+		cause = record(fault.Errorf(fault.Stalled, "the run reached %s", e.last(ctx, d)))
+		d = nil
 	case told:
 		d = nil
 	}

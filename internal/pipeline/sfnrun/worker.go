@@ -67,32 +67,32 @@ func (w *Worker) Call(ctx context.Context, c Call) (json.RawMessage, error) {
 // Contain carries a state out as a container does: it tries again by itself, and
 // the ledger has how it ended, for a later Call to tell. An error is an *Error, and
 // the end was written down unless its name is no kind of fault.
-func (w *Worker) Contain(ctx context.Context, c Call) error {
+func (w *Worker) Contain(ctx context.Context, c Call) (json.RawMessage, error) {
 	for n := 1; ; n++ {
 		a, err := w.begin(ctx, c)
 		again := false
 		if err == nil && a.settled != nil {
-			_, err = a.repeat()
-			return err
+			return a.repeat()
 		}
+		var out json.RawMessage
 		wait := pipeline.Retry{Base: 100 * time.Millisecond, Cap: 5 * time.Second}
 		if err == nil {
 			wait = a.state.Retry
-			_, again, err = a.try(ctx)
+			out, again, err = a.try(ctx)
 		}
 		var told *Error
 		switch {
 		case err == nil:
-			return nil
+			return out, nil
 		case ctx.Err() != nil:
-			return unavailable(ctx.Err())
+			return nil, unavailable(ctx.Err())
 		case errors.As(err, &told) && told.Name == nameUnavailable && n < 100: // some minutes
 		case !again:
-			return err
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():
-			return unavailable(ctx.Err())
+			return nil, unavailable(ctx.Err())
 		case <-time.After(jitter(wait, n)):
 		}
 	}
