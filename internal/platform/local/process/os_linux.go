@@ -56,17 +56,34 @@ func marked(prefix string) (map[int]string, error) {
 		if err != nil {
 			continue
 		}
-		env, err := os.ReadFile("/proc/" + e.Name() + "/environ")
-		if err != nil {
-			continue
-		}
-		if v := environEntry(env, prefix); v != "" {
+		if v := environEntry(environ(pid), prefix); v != "" {
 			if _, _, alive := look(pid); alive {
 				found[pid] = v
 			}
 		}
 	}
 	return found, nil
+}
+
+// environ returns a process's environment. A program that is just being loaded
+// has let go of its caller's files, such as a lock, but shows no environment yet:
+// it is looked at again. (The kernel's own threads have no program, and others
+// may really have no environment.)
+func environ(pid int) []byte {
+	dir := "/proc/" + strconv.Itoa(pid)
+	for left := 20; ; left-- {
+		env, err := os.ReadFile(dir + "/environ")
+		if err != nil || len(env) > 0 || left <= 0 {
+			return env
+		}
+		if _, err := os.Readlink(dir + "/exe"); err != nil {
+			return nil
+		}
+		if line, err := os.ReadFile(dir + "/cmdline"); err != nil || len(line) > 0 {
+			left = 1 // its arguments are there, and the environment comes next
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func environEntry(env []byte, prefix string) string {
