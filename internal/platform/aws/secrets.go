@@ -69,7 +69,9 @@ func (s *Secrets) load(ctx context.Context, tenant string) (c Credentials, versi
 	if err := checkTenant(tenant); err != nil {
 		return c, "", err
 	}
-	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: awssdk.String(s.Name(tenant))})
+	out, err := s.api.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{
+		SecretId: awssdk.String(s.Name(tenant)), VersionStage: awssdk.String("AWSCURRENT"),
+	})
 	if absent(err) || deleted(err) {
 		return c, "", nil
 	}

@@ -40,10 +40,10 @@ type Server struct {
 	services map[string]service
 	moto     *httputil.ReverseProxy // nil: there is none
 
-	mu       sync.Mutex
-	calls    map[string]int // by "service.Operation"
-	every    int            // each such call is throttled; 0: none
-	count    int
+	mu    sync.Mutex
+	calls map[string]int // by "service.Operation"
+	every int            // each such call is throttled; 0: none
+	count int
 }
 
 // New returns an AWS that ends with the test. moto is where moto answers, or "".
