@@ -67,12 +67,15 @@ func deploy() Machine {
 
 func deprovision() Machine {
 	return Machine{
-		Name: "deprovision", Version: 1, Start: StateSnapshot,
+		Name: "deprovision", Version: 2, Start: "RemoveRoute",
 		Comment: "Takes a tenant out of traffic; after the grace period, takes everything away and proves it.",
 		States: []State{
-			{Name: StateSnapshot, Task: "Snapshot", Timeout: time.Hour, Retry: patient, Next: "RemoveRoute"},
 			{Name: "RemoveRoute", Task: "RemoveRoute", Timeout: time.Minute, Retry: patient, Next: "Drain"},
-			{Name: "Drain", Task: "Drain", Timeout: 5 * time.Minute, Retry: patient, Next: StateGrace},
+			{Name: "Drain", Task: "Drain", Timeout: 5 * time.Minute, Retry: patient, Next: StateSnapshot},
+			{
+				Name: StateSnapshot, Comment: "Of all that was written, and by no app kept from being read.",
+				Task: "Snapshot", Timeout: time.Hour, Retry: patient, Next: StateGrace,
+			},
 			{Name: StateGrace, Task: "Grace", Timeout: 10 * time.Second, Retry: quick, Next: "GraceOver"},
 			{
 				Name: "GraceOver", Comment: "Within the grace period the data stays, and the run ends here.",

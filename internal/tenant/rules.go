@@ -53,6 +53,10 @@ func (c rules) name(stem string) {
 // previewName are the names of preview tenants.
 var previewName = regexp.MustCompile(`-pr-[0-9]+$`)
 
+// IsPreview reports whether a name is kept for the previews of pull requests: no
+// tenant file can have it.
+func IsPreview(name string) bool { return previewName.MatchString(name) }
+
 // secrets checks that no variable has two sources.
 func (c rules) secrets() {
 	env, _ := dig(c.value, "spec", "app", "env").(map[string]any)
