@@ -6,7 +6,7 @@ LINT      := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
 TEST_FLAGS ?= -race -timeout 12m
 
-.PHONY: help up test bench bench-forge lint build deps clean generate
+.PHONY: help up test test-aws bench bench-forge lint build deps clean generate
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,11 @@ test: build ## Run every test
 	@scripts/deps test
 	@scripts/openapi
 	$(GO) test $(TEST_FLAGS) ./...
+
+test-aws: build ## Check what runs on AWS with programs that are not ours
+	@scripts/deps test
+	@scripts/asl
+	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/pipeline/asl ./internal/pipeline/sfnrun
 
 bench: deps build ## Measure the main path beside its references
 	@scripts/bench
