@@ -25,31 +25,7 @@ func TestPreviewOfPullRequest(t *testing.T) {
 	t.Parallel() // its end is the end of a preview's shortest life, a minute
 	p := newPreviewed(t)
 	defer p.load.stop(t)
-
-	// Who may only read gets a refusal, and nothing runs.
-	first := p.change("first", "first")
-	one := p.open(githubtest.Pull{Branch: "first", Title: "Change acme", Author: "bob"})
-	p.plan(first, "success")
-	p.label(one, "eve")
-	p.says(one, "No preview: eve may not write to the repository")
-	p.none("acme-pr-1")
-
-	// Who may write gets what there is room for.
-	old := p.change("second", "second")
-	two := p.open(githubtest.Pull{Branch: "second", Title: "Change acme in another way", Author: "eve"})
-	p.plan(old, "success")
-	asked := time.Now()
-	p.label(two, "bob")
-	p.shows("acme-pr-2", old, "second")
-	p.label(one, "ann")
-	p.says(one, "No preview: there is room for 1 at a time")
-	p.none("acme-pr-1")
-
-	// A push needs the label set again: nobody's new code runs on an old wish.
-	pushed := p.change("second", "pushed later")
-	p.plan(pushed, "success")
-	p.says(two, "Preview of "+old[:7], "was set before "+pushed[:7])
-	p.equal("the old preview", p.get("acme-pr-2", "/version"), "second")
+	one, first, two, asked := p.asked()
 
 	// By polling from here on. What was asked for is made as soon as there is room.
 	p.again(false)
@@ -81,6 +57,37 @@ func TestPreviewOfPullRequest(t *testing.T) {
 	})
 	p.absent("acme-pr-2")
 	p.untouched()
+}
+
+// asked opens two pull requests: the first one is refused a preview, and its label
+// stays; the second one has a preview of an older head.
+func (p *previewed) asked() (one int, first string, two int, asked time.Time) {
+	p.t.Helper()
+	// Who may only read gets a refusal, and nothing runs.
+	first = p.change("first", "first")
+	one = p.open(githubtest.Pull{Branch: "first", Title: "Change acme", Author: "bob"})
+	p.plan(first, "success")
+	p.label(one, "eve")
+	p.says(one, "No preview: eve may not write to the repository")
+	p.none("acme-pr-1")
+
+	// Who may write gets what there is room for.
+	old := p.change("second", "second")
+	two = p.open(githubtest.Pull{Branch: "second", Title: "Change acme in another way", Author: "eve"})
+	p.plan(old, "success")
+	asked = time.Now()
+	p.label(two, "bob")
+	p.shows("acme-pr-2", old, "second")
+	p.label(one, "ann")
+	p.says(one, "No preview: there is room for 1 at a time")
+	p.none("acme-pr-1")
+
+	// A push needs the label set again: nobody's new code runs on an old wish.
+	pushed := p.change("second", "pushed later")
+	p.plan(pushed, "success")
+	p.says(two, "Preview of "+old[:7], "was set before "+pushed[:7])
+	p.equal("the old preview", p.get("acme-pr-2", "/version"), "second")
+	return one, first, two, asked
 }
 
 // previewed is a platform with a tenant whose pull requests get previews, and
