@@ -81,7 +81,7 @@ func (c *Cache) URL(tenant, password string) string {
 }
 
 // userID is unique in the account and region: at most 40 letters, digits and '-'.
-func (c *Cache) userID(tenant string) string { return short(c.owner.Platform+"-t-"+tenant, 40) }
+func (c *Cache) userID(tenant string) string { return short(c.owner.Cell+"-t-"+tenant, 40) }
 
 // Ensure makes the tenant's user, with one or two passwords that are good, and
 // returns when the cache knows it.

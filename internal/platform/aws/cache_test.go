@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
@@ -18,7 +19,9 @@ import (
 	"github.com/gitopsd/gitopsd/internal/platform/aws/awstest"
 )
 
-var owner = aws.Owner{Platform: "cell1"}
+var awstestConfig = awssdk.Config{}
+
+var owner = aws.Owner{Cell: "cell1"}
 
 // startRedis starts a server that ends with the test.
 func startRedis(t *testing.T) (addr string, admin *redis.Client) {
@@ -248,7 +251,7 @@ func TestCacheIsFull(t *testing.T) {
 
 func TestCacheUserThatIsSomebodyElses(t *testing.T) {
 	w := newCache(t, time.Millisecond)
-	foreign := aws.NewCache(w.aws.Config(), aws.Owner{Platform: "cell1-t"}, aws.CacheConfig{
+	foreign := aws.NewCache(w.aws.Config(), aws.Owner{Cell: "cell1-t"}, aws.CacheConfig{
 		Group: "cell1-users", Locks: leases(t), Poll: time.Millisecond, Keys: w.keys,
 	})
 	// cell1-t-t-x is tenant x of the platform cell1-t, and t-x's name in cell1.

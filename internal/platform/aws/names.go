@@ -8,21 +8,14 @@ import (
 	"regexp"
 	"strings"
 
+	infra "github.com/gitopsd/gitopsd/infra/tenant"
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
-// Tags that say whose a resource is. One of the right name without both is
-// somebody else's.
-const (
-	TagPlatform = "gitopsd:platform"
-	TagTenant   = "gitopsd:tenant"
-)
-
 var (
-	tenantForm   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-	platformForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,19}$`)
-	digestForm   = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	tenantForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 func checkTenant(name string) error {
@@ -39,24 +32,26 @@ func checkDigest(digest string) error {
 	return nil
 }
 
-// Owner tells what belongs to a platform's tenants by its tags.
+// Owner tells what belongs to a cell's tenants by its tags, which are those of
+// the infrastructure programs.
 type Owner struct {
-	Platform string // lower-case letters, digits and '-', at most 20
+	Cell string // lower-case letters, digits and '-', at most 16
 }
 
 // tags returns what marks a resource as a tenant's.
 func (o Owner) tags(tenant string) map[string]string {
-	return map[string]string{TagPlatform: o.Platform, TagTenant: tenant}
+	return map[string]string{infra.TagManagedBy: infra.ManagedBy, infra.TagPlatform: o.Cell, infra.TagTenant: tenant}
 }
 
 // check fails with fault.Conflict unless the tags are the tenant's.
 func (o Owner) check(kind, name, tenant string, tags map[string]string) error {
-	if tags[TagPlatform] == o.Platform && tags[TagTenant] == tenant {
-		return nil
+	for k, v := range o.tags(tenant) {
+		if tags[k] != v {
+			return fault.Errorf(fault.Conflict, "%s %s exists and is not tagged as that of %s: %s is %q", kind, name, tenant, k, tags[k]).
+				WithHint("remove or rename it")
+		}
 	}
-	return fault.Errorf(fault.Conflict, "%s %s exists and is not tagged as that of %s", kind, name, tenant).
-		WithHint("remove or rename it; what is the tenant's has the tags %s=%s and %s=%s",
-			TagPlatform, o.Platform, TagTenant, tenant)
+	return nil
 }
 
 // role is the name of a tenant's Postgres role, its database and its Redis user.

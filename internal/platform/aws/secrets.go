@@ -56,7 +56,7 @@ func NewSecrets(c awssdk.Config, owner Owner) *Secrets {
 }
 
 // Name returns the name of a tenant's secret.
-func (s *Secrets) Name(tenant string) string { return s.owner.Platform + "/tenants/" + tenant }
+func (s *Secrets) Name(tenant string) string { return "gitopsd/" + s.owner.Cell + "/tenant/" + tenant }
 
 // Load returns a tenant's credentials. Without any, there is false.
 func (s *Secrets) Load(ctx context.Context, tenant string) (_ Credentials, there bool, err error) {

@@ -1,0 +1,329 @@
+package aws
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optrefresh"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
+)
+
+// runMemory is what one run of Pulumi takes, in MiB: the CLI 121, the AWS
+// provider 300 to 430.
+const runMemory = 550
+
+// Stack is one stack and what makes it.
+type Stack struct {
+	Project  string
+	Name     string
+	Program  pulumi.RunFunc
+	Settings map[string]string // of the stack's configuration, e.g. aws:region
+}
+
+func (s Stack) full() string { return "organization/" + s.Project + "/" + s.Name }
+
+// Stacks makes infrastructure of programs.
+type Stacks interface {
+	// Up has the infrastructure as the program says and returns its outputs.
+	Up(context.Context, Stack) (map[string]any, error)
+	// Destroy removes all of it, and the stack. One that is not there is no error.
+	Destroy(context.Context, Stack) error
+	// Preview returns what Up would do, by kind of change.
+	Preview(context.Context, Stack) (map[string]int, error)
+	// Drift returns what is otherwise than the last Up left it, by kind of change.
+	Drift(context.Context, Stack) (map[string]int, error)
+	// Heal takes over what is there as the state, so that the next Up sets it right.
+	Heal(context.Context, Stack) error
+}
+
+// PulumiConfig configures Pulumi.
+type PulumiConfig struct {
+	Dir       string             // for its home and work directories; on a disk of one's own
+	Backend   string             // s3://bucket/path or file:///path
+	Secrets   string             // awskms://… or passphrase
+	Env       map[string]string  // e.g. AWS_REGION, PULUMI_CONFIG_PASSPHRASE
+	MemoryMiB int                // what all runs together may take
+	Locks     Locks              // of the cell, taken before Pulumi's own
+	Files     Files              // where Pulumi's locks are, to read them: see OpenFiles
+	Dead      Dead               // tells whether who held a lock is gone
+	Adopter   Adopter            // finds what a run that died was making
+	Command   auto.PulumiCommand // nil: pulumi on the PATH
+	Logger    *slog.Logger
+}
+
+// Adopter finds a resource whose creation was begun and not recorded. It
+// returns the ID by which the provider knows it, or "" if there is none.
+// What is there and is not ours is a fault.Conflict.
+type Adopter func(ctx context.Context, kind string, inputs map[string]any) (id string, err error)
+
+// Pulumi makes Stacks by the Automation API.
+//
+// A run that has begun is never cut short: killed in the middle, Pulumi leaves a
+// lock and resources that no state knows. Whoever asked may stop waiting, the run
+// goes on to its end.
+type Pulumi struct {
+	c      PulumiConfig
+	memory *semaphore.Weighted
+}
+
+var _ Stacks = (*Pulumi)(nil)
+
+// NewPulumi returns Pulumi, once its directories are there.
+func NewPulumi(c PulumiConfig) (*Pulumi, error) {
+	for _, dir := range []string{"home", "work"} {
+		if err := os.MkdirAll(filepath.Join(c.Dir, dir), 0o700); err != nil {
+			return nil, fmt.Errorf("pulumi: %w", err)
+		}
+	}
+	return &Pulumi{c: c, memory: semaphore.NewWeighted(int64(max(c.MemoryMiB, runMemory)))}, nil
+}
+
+// run does something to a stack while nobody else does, within the bounds of
+// memory. Waiting ends with ctx, what is being done does not.
+func (p *Pulumi) run(ctx context.Context, what string, s Stack, do func(context.Context, *auto.Stack) error) error {
+	unlock, err := p.c.Locks.Lock(ctx, "stack/"+s.full())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := p.memory.Acquire(ctx, runMemory); err != nil {
+		return fmt.Errorf("wait to %s stack %s: %w", what, s.full(), err)
+	}
+	defer p.memory.Release(runMemory)
+	ctx = context.WithoutCancel(ctx)
+	stack, err := p.open(ctx, s)
+	if err == nil {
+		err = do(ctx, stack)
+	}
+	return p.failure(what, s, err)
+}
+
+// open selects the stack, made if there is none. Its work directory is its own:
+// without one the SDK leaves one behind with each call.
+func (p *Pulumi) open(ctx context.Context, s Stack) (*auto.Stack, error) {
+	dir := filepath.Join(p.c.Dir, "work", s.Project, s.Name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	env := map[string]string{"PULUMI_BACKEND_URL": p.c.Backend, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+	for k, v := range p.c.Env {
+		env[k] = v
+	}
+	opts := []auto.LocalWorkspaceOption{
+		auto.WorkDir(dir), auto.PulumiHome(filepath.Join(p.c.Dir, "home")), auto.EnvVars(env), auto.SecretsProvider(p.c.Secrets),
+		auto.Project(workspace.Project{
+			Name: tokens.PackageName(s.Project), Runtime: workspace.NewProjectRuntimeInfo("go", nil),
+			Backend: &workspace.ProjectBackend{URL: p.c.Backend},
+		}),
+	}
+	if p.c.Command != nil {
+		opts = append(opts, auto.Pulumi(p.c.Command))
+	}
+	stack, err := auto.UpsertStackInlineSource(ctx, s.full(), s.Project, s.Program, opts...)
+	if err != nil {
+		return nil, err
+	}
+	settings := make(auto.ConfigMap, len(s.Settings))
+	for k, v := range s.Settings {
+		settings[k] = auto.ConfigValue{Value: v}
+	}
+	if len(settings) == 0 {
+		return &stack, nil
+	}
+	return &stack, stack.SetAllConfig(ctx, settings)
+}
+
+// Up implements Stacks.
+func (p *Pulumi) Up(ctx context.Context, s Stack) (map[string]any, error) {
+	outputs := make(map[string]any)
+	err := p.run(ctx, "make", s, func(ctx context.Context, stack *auto.Stack) error {
+		if err := p.recover(ctx, s, stack); err != nil {
+			return err
+		}
+		result, err := stack.Up(ctx, optup.SuppressProgress(), optup.SuppressOutputs(), optup.ProgressStreams(io.Discard))
+		if err != nil {
+			return err
+		}
+		for name, o := range result.Outputs {
+			outputs[name] = o.Value
+		}
+		return nil
+	})
+	return outputs, err
+}
+
+// Destroy implements Stacks.
+func (p *Pulumi) Destroy(ctx context.Context, s Stack) error {
+	return p.run(ctx, "destroy", s, func(ctx context.Context, stack *auto.Stack) error {
+		if err := p.recover(ctx, s, stack); err != nil {
+			return err
+		}
+		_, err := stack.Destroy(ctx, optdestroy.Remove(), optdestroy.SuppressProgress(), optdestroy.SuppressOutputs(), optdestroy.ProgressStreams(io.Discard))
+		return err
+	})
+}
+
+// Preview implements Stacks.
+func (p *Pulumi) Preview(ctx context.Context, s Stack) (map[string]int, error) {
+	var changes map[string]int
+	err := p.run(ctx, "preview", s, func(ctx context.Context, stack *auto.Stack) error {
+		result, err := stack.Preview(ctx, optpreview.SuppressProgress(), optpreview.SuppressOutputs())
+		changes = counted(result.ChangeSummary)
+		return err
+	})
+	return changes, err
+}
+
+// Drift implements Stacks.
+func (p *Pulumi) Drift(ctx context.Context, s Stack) (map[string]int, error) {
+	var changes map[string]int
+	err := p.run(ctx, "look for drift in", s, func(ctx context.Context, stack *auto.Stack) error {
+		result, err := stack.PreviewRefresh(ctx, optrefresh.SuppressProgress(), optrefresh.SuppressOutputs())
+		changes = counted(result.ChangeSummary)
+		return err
+	})
+	return changes, err
+}
+
+// Heal implements Stacks.
+func (p *Pulumi) Heal(ctx context.Context, s Stack) error {
+	return p.run(ctx, "refresh", s, func(ctx context.Context, stack *auto.Stack) error {
+		if err := p.recover(ctx, s, stack); err != nil {
+			return err
+		}
+		_, err := stack.Refresh(ctx, optrefresh.SuppressProgress(), optrefresh.SuppressOutputs())
+		return err
+	})
+}
+
+// counted returns the changes among a summary, without what stays as it is.
+func counted(summary map[apitype.OpType]int) map[string]int {
+	changes := make(map[string]int)
+	for op, n := range summary {
+		if op != apitype.OpSame && n > 0 {
+			changes[string(op)] = n
+		}
+	}
+	return changes
+}
+
+// recover clears away what a run that died has left: its lock, once its owner is
+// proven dead, and the creations that no state knows. Left alone, Pulumi would
+// refuse to go on for the one, and make the others a second time.
+func (p *Pulumi) recover(ctx context.Context, s Stack, stack *auto.Stack) error {
+	locks, err := readLocks(ctx, p.c.Files, s)
+	if err != nil {
+		return err
+	}
+	for _, l := range locks {
+		dead, err := p.c.Dead(ctx, l)
+		if err != nil {
+			return fmt.Errorf("lock of stack %s: %w", s.full(), err)
+		}
+		if !dead {
+			return fault.Errorf(fault.Conflict, "stack %s is locked by %s", s.full(), l).
+				WithHint("if nothing runs there any more: pulumi cancel --stack %s", s.full())
+		}
+		p.c.Logger.Warn("taking away the lock of a Pulumi that is gone", "stack", s.full(), "owner", l.String())
+	}
+	if len(locks) > 0 {
+		if err := stack.Cancel(ctx); err != nil {
+			return err
+		}
+	}
+	return p.adopt(ctx, s, stack)
+}
+
+// adopt has the state know what was being created: what is there is imported,
+// what is not is forgotten.
+func (p *Pulumi) adopt(ctx context.Context, s Stack, stack *auto.Stack) error {
+	exported, err := stack.Export(ctx)
+	if err != nil {
+		return err
+	}
+	var state apitype.DeploymentV3
+	if err := json.Unmarshal(exported.Deployment, &state); err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	if len(state.PendingOperations) == 0 {
+		return nil
+	}
+	var found []optrefresh.PendingCreate
+	for _, op := range state.PendingOperations {
+		if op.Type != apitype.OperationTypeCreating {
+			continue // a refresh settles the others by looking
+		}
+		id, err := p.c.Adopter(ctx, string(op.Resource.Type), op.Resource.Inputs)
+		if err != nil {
+			return fmt.Errorf("look for %s, which was being made: %w", op.Resource.URN.Name(), err)
+		}
+		p.c.Logger.Warn("a resource was being made when Pulumi died", "stack", s.full(), "resource", op.Resource.URN.Name(), "found", id)
+		if id != "" {
+			found = append(found, optrefresh.PendingCreate{URN: string(op.Resource.URN), ID: id})
+		}
+	}
+	opts := []optrefresh.Option{optrefresh.SuppressProgress(), optrefresh.SuppressOutputs()}
+	if len(found) > 0 {
+		if _, err := stack.Refresh(ctx, append(opts, optrefresh.ImportPendingCreates(found))...); err != nil {
+			return err
+		}
+	}
+	_, err = stack.Refresh(ctx, append(opts, optrefresh.ClearPendingCreates())...)
+	return err
+}
+
+// failure keeps an error of Pulumi to its first lines: the whole output may be
+// long. Pulumi itself leaves secrets out of it.
+func (p *Pulumi) failure(what string, s Stack, err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return fmt.Errorf("%s stack %s: %w", what, s.full(), err)
+	}
+	if auto.IsConcurrentUpdateError(err) {
+		return fault.Errorf(fault.Conflict, "%s stack %s: another update is going on", what, s.full())
+	}
+	text := err.Error()
+	said := ""
+	for line := range strings.Lines(text) {
+		if _, after, ok := strings.Cut(line, "error: "); ok && said == "" {
+			said = strings.TrimSpace(after)
+		}
+	}
+	if said == "" {
+		said, _, _ = strings.Cut(text, "\n")
+	}
+	return fault.Errorf(kindOfPulumi(text), "%s stack %s: %s", what, s.full(), said).WithDetail(text)
+}
+
+// kindOfPulumi looks for AWS's codes in what Pulumi says. Only a quota and a
+// missing permission are told apart: what else fails may pass.
+func kindOfPulumi(text string) fault.Kind {
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		if kind := kindOf(word); kind == fault.Stalled || kind == fault.Invalid {
+			return kind
+		}
+	}
+	return fault.Transient
+}
