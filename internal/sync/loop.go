@@ -76,7 +76,9 @@ type Loop struct {
 
 	mu     gosync.Mutex
 	health Health
+	loaded chan struct{}  // closed once head and index are known
 	known  gosync.RWMutex // held to write head and index, or to read them beside the loop
+	ready  chan struct{}  // closed once head and index were read
 
 	purgeTried map[string]time.Time
 }
@@ -94,8 +96,8 @@ func New(c Config) *Loop {
 		c.Interval = 5 * time.Second
 	}
 	return &Loop{
-		Config: c, wake: make(chan struct{}, 1), deliver: make(chan struct{}, 1),
-		purgeTried: map[string]time.Time{}, started: map[string]bool{},
+		Config: c, loaded: make(chan struct{}), wake: make(chan struct{}, 1), deliver: make(chan struct{}, 1),
+		purgeTried: map[string]time.Time{}, started: map[string]bool{}, ready: make(chan struct{}),
 	}
 }
 
@@ -153,8 +155,16 @@ func (l *Loop) read(ctx context.Context) error {
 	}
 	index := NewIndex(l.Planner.Domain, applied)
 	l.known.Lock()
+	if l.index == nil {
+		close(l.ready)
+	}
 	l.head, l.index, l.stale = head, index, false
 	l.known.Unlock()
+	select {
+	case <-l.loaded:
+	default:
+		close(l.loaded)
+	}
 	l.mu.Lock()
 	l.health.Head = head
 	l.mu.Unlock()

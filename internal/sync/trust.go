@@ -106,8 +106,14 @@ func problem(err error) string {
 }
 
 // Preview plans what accepting a commit would do now, beside the loop. It
-// changes nothing. head is what is accepted and planned from.
+// changes nothing, and waits for the loop to know what is applied. head is what
+// is accepted and planned from.
 func (l *Loop) Preview(ctx context.Context, to string) (head string, p plan.Plan, err error) {
+	select {
+	case <-l.loaded:
+	case <-ctx.Done():
+		return "", p, fmt.Errorf("wait for what is applied: %w", ctx.Err())
+	}
 	l.known.RLock()
 	defer l.known.RUnlock()
 	p, err = l.Planner.Plan(ctx, l.head, to, l.index, func(names []string) (map[string]plan.Applied, error) {
