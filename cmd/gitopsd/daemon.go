@@ -63,6 +63,7 @@ type daemon struct {
 	ledger   *postgres.Ledger
 	mirror   *git.Mirror
 	forge    *github.Client // nil without one
+	webhook  string         // the secret of its webhooks; "" for none
 	reviews  *review.Loop   // nil without a forge
 	remotes  *remotes
 	builder  *build.Builder
@@ -78,6 +79,9 @@ func newDaemon(c config, log *slog.Logger) *daemon { return &daemon{config: c, l
 // open makes every part, in the order in which they need each other. When one
 // fails, the daemon has those made before it.
 func (d *daemon) open(ctx context.Context, progress func(string)) error {
+	if err := d.openForge(ctx); err != nil { // first: a mistake in its configuration starts nothing
+		return fmt.Errorf("connect to GitHub: %w", err)
+	}
 	if err := d.openPlatform(ctx, progress); err != nil {
 		return err
 	}
@@ -117,9 +121,6 @@ func (d *daemon) openSources(ctx context.Context) error {
 	repo, err := private(d.Data, "repository")
 	if err != nil {
 		return err
-	}
-	if d.forge, err = d.openForge(ctx, d); err != nil {
-		return fmt.Errorf("connect to GitHub: %w", err)
 	}
 	mirror := git.Config{
 		URL: d.Repo, Branch: d.Branch, Dir: filepath.Join(repo, "mirror.git"), MaxObtained: pullDownload, Logger: d.log,

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -75,8 +76,17 @@ func secretOf(file, variable, what string) (string, error) {
 // who opens them may be a stranger.
 const pullDownload = 256 << 20
 
-// openForge returns the client of the forge, nil where none is configured.
-func (c config) openForge(ctx context.Context, d *daemon) (*github.Client, error) {
+// openForge makes the client of the forge, if one is configured.
+func (d *daemon) openForge(ctx context.Context) (err error) {
+	if d.forge, err = d.openGitHub(ctx, d.log); err != nil || d.forge == nil {
+		return err
+	}
+	d.webhook, err = secretOf(d.GitHub.WebhookSecretFile, envWebhookSecret, "github.webhookSecretFile")
+	return err
+}
+
+// openGitHub returns the client of GitHub, nil where it is not configured.
+func (c config) openGitHub(ctx context.Context, log *slog.Logger) (*github.Client, error) {
 	g := c.GitHub
 	token, err := secretOf(g.TokenFile, envGitHubToken, "github.tokenFile")
 	if err != nil {
@@ -89,13 +99,15 @@ func (c config) openForge(ctx context.Context, d *daemon) (*github.Client, error
 	case !app && token == "":
 		return nil, fault.Errorf(fault.Invalid, "github is configured, but there are no credentials").
 			WithHint("set github.tokenFile, or github.app with its id, or %s", envGitHubToken)
+	case app && g.TokenFile != "":
+		return nil, fault.Errorf(fault.Invalid, "github.app and github.tokenFile are both set").WithHint("keep one of them")
 	case g.Repository == "":
 		if g.Repository = repositoryOf(c.Repo, githubHost(g.APIURL)); g.Repository == "" {
 			return nil, fault.Errorf(fault.Invalid, "which repository of GitHub %s is cannot be told", c.Repo).
 				WithHint("set github.repository: owner/name")
 		}
 	}
-	cfg := github.Config{Repository: g.Repository, APIURL: g.APIURL, Token: token, Source: g.TokenFile, Log: d.log}
+	cfg := github.Config{Repository: g.Repository, APIURL: g.APIURL, Token: token, Source: g.TokenFile, Log: log}
 	if cfg.Source == "" {
 		cfg.Source = envGitHubToken
 	}
@@ -196,15 +208,11 @@ func (d *daemon) wireForge() (http.Handler, error) {
 		Links: d.links(), Domain: d.Domain, Branch: d.Branch, Interval: d.GitHub.Interval,
 		Changes: d.ledger.Changes, Log: d.log,
 	})
-	secret, err := secretOf(d.GitHub.WebhookSecretFile, envWebhookSecret, "github.webhookSecretFile")
-	if err != nil {
-		return nil, err
-	}
-	if secret == "" {
-		d.log.Info("no webhook secret: the forge is polled", "interval", d.GitHub.Interval)
+	if d.webhook == "" {
+		d.log.Info("no webhook secret: the forge is polled", "interval", d.reviews.Interval)
 		return nil, nil //nolint:nilnil // there is no way in for webhooks
 	}
-	return d.forge.Webhook([]byte(secret), d.ledger, func(h review.Hint) {
+	return d.forge.Webhook([]byte(d.webhook), d.ledger, func(h review.Hint) {
 		if h.Kind == review.HintPush {
 			d.mirror.Wake()
 		}

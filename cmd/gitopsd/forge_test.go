@@ -49,7 +49,7 @@ func TestGitHubTokenGoesToGitHub(t *testing.T) {
 	} {
 		c := defaults()
 		c.Repo, c.GitHub = repo, githubConfig{Repository: "acme/tenants", TokenFile: token}
-		forge, err := c.openForge(t.Context(), &daemon{})
+		forge, err := c.openGitHub(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestHalfAGitHubConfiguration(t *testing.T) {
 	} {
 		cfg := defaults()
 		cfg.GitHub = c.github
-		forge, err := cfg.openForge(t.Context(), &daemon{})
+		forge, err := cfg.openGitHub(t.Context(), nil)
 		if forge != nil || fault.Is(err, fault.Invalid) != c.fails || c.fails && fault.RecordOf(err).Hint == "" {
 			t.Errorf("%s: %v, %v", name, forge, err)
 		}
