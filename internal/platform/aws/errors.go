@@ -83,3 +83,9 @@ func hasCode(err error, kind fault.Kind) bool {
 	var api smithy.APIError
 	return errors.As(err, &api) && kindOf(api.ErrorCode()) == kind
 }
+
+// isCode reports whether AWS answered with an error of this code.
+func isCode(err error, code string) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == code
+}
