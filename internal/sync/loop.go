@@ -78,7 +78,6 @@ type Loop struct {
 	health Health
 	loaded chan struct{}  // closed once head and index are known
 	known  gosync.RWMutex // held to write head and index, or to read them beside the loop
-	ready  chan struct{}  // closed once head and index were read
 
 	purgeTried map[string]time.Time
 }
@@ -97,7 +96,7 @@ func New(c Config) *Loop {
 	}
 	return &Loop{
 		Config: c, loaded: make(chan struct{}), wake: make(chan struct{}, 1), deliver: make(chan struct{}, 1),
-		purgeTried: map[string]time.Time{}, started: map[string]bool{}, ready: make(chan struct{}),
+		purgeTried: map[string]time.Time{}, started: map[string]bool{},
 	}
 }
 
@@ -155,9 +154,6 @@ func (l *Loop) read(ctx context.Context) error {
 	}
 	index := NewIndex(l.Planner.Domain, applied)
 	l.known.Lock()
-	if l.index == nil {
-		close(l.ready)
-	}
 	l.head, l.index, l.stale = head, index, false
 	l.known.Unlock()
 	select {
