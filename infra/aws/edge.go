@@ -188,7 +188,8 @@ type TenantPath struct {
 // Tenant returns the behavior in the words of a multi-tenant distribution.
 func (b Behavior) Tenant() TenantBehavior {
 	return TenantBehavior{
-		b.TargetOriginID, b.ViewerProtocol, TenantMethods{b.AllowedMethods, b.CachedMethods},
+		b.TargetOriginID, b.ViewerProtocol,
+		TenantMethods{b.AllowedMethods, b.CachedMethods},
 		b.CachePolicy, b.RequestPolicy, b.ResponseHeaders, b.Compress, b.Functions,
 	}
 }

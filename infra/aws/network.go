@@ -112,6 +112,7 @@ type IngressArgs struct {
 	To          int                `pulumi:"toPort"`
 	Source      pulumi.StringInput `pulumi:"referencedSecurityGroupId"`
 	CIDR        string             `pulumi:"cidrIpv4"`
+	PrefixList  string             `pulumi:"prefixListId"`
 	Tags        map[string]string  `pulumi:"tags"`
 }
 
@@ -145,8 +146,15 @@ type LoadBalancerArgs struct {
 	DropInvalidHeaders bool                 `pulumi:"dropInvalidHeaderFields"`
 	IdleTimeout        int                  `pulumi:"idleTimeout"`
 	DeletionProtection bool                 `pulumi:"enableDeletionProtection,zero"`
-	PreserveHost       bool                 `pulumi:"preserveHostHeader"`
+	AccessLogs         LoadBalancerLogs     `pulumi:"accessLogs"`
 	Tags               map[string]string    `pulumi:"tags"`
+}
+
+// LoadBalancerLogs is where access logs go.
+type LoadBalancerLogs struct {
+	Bucket  pulumi.StringInput `pulumi:"bucket"`
+	Prefix  string             `pulumi:"prefix"`
+	Enabled bool               `pulumi:"enabled"`
 }
 
 // LoadBalancer is what a load balancer tells.

@@ -16,7 +16,8 @@ func StackName(cell string) string { return cell }
 type Config struct {
 	Account string `json:"account"` // 12 digits
 	Region  string `json:"region"`
-	// Cell is the cell's name: lower-case letters, digits and dashes, at most 16.
+	// Cell is the cell's name: a letter, then lower-case letters and digits, 12 at most: no
+	// dashes, so that names made of it and a tenant's cannot meet another's.
 	Cell string `json:"cell"`
 	// Domain is the platform's; its zone is made by the cell and must be
 	// delegated to the name servers in the outputs.
@@ -30,7 +31,6 @@ type Config struct {
 	Cache        Cache             `json:"cache"`
 	Images       Images            `json:"images"`
 	Machines     []Machine         `json:"machines"`
-	Repository   string            `json:"repository"`           // clone URL that the control plane follows
 	AlarmTopic   string            `json:"alarmTopic,omitempty"` // ARN of an SNS topic told of alarms
 	LogDays      int               `json:"logDays"`
 	Tags         map[string]string `json:"tags,omitempty"`
@@ -44,6 +44,10 @@ type Network struct {
 	Zones []string `json:"zones"` // availability zones, 2 or 3, by name
 	// GatewayPerZone gives each zone a NAT gateway instead of one for all.
 	GatewayPerZone bool `json:"gatewayPerZone"`
+	// EdgePrefixList is the managed prefix list
+	// com.amazonaws.global.cloudfront.origin-facing of the region. Without it the
+	// load balancer hears everybody, and its rule refuses whoever lacks the secret.
+	EdgePrefixList string `json:"edgePrefixList,omitempty"`
 }
 
 // Compute sizes the container instances.
@@ -81,10 +85,12 @@ type Images struct {
 	Compiler     string `json:"compiler,omitempty"`
 }
 
-// Machine is a state machine's document. The placeholders in it that Bind knows are
-// replaced by the cell's ARNs.
+// Machine is a version of a state machine. Its document names the cell's parts by
+// what MachineARN, FunctionARN, ClusterARN, CapacityProvider and PulumiFamily
+// return, which are known before they are made.
 type Machine struct {
 	Name     string `json:"name"`
+	Version  int    `json:"version"`
 	Document string `json:"document"`
 }
 
@@ -114,7 +120,6 @@ type Outputs struct {
 	KeyValueStore string   `json:"keyValueStore"` // ARN; host → tenant
 	FileSystem    string   `json:"fileSystem"`
 	Publisher     string   `json:"publisher"`     // access point on all tenants' directories
-	Routes        string   `json:"routes"`        // access point on the edge's routes
 	CacheGroup    string   `json:"cacheGroup"`    // ID of the user group
 	CacheEndpoint string   `json:"cacheEndpoint"` // host:port
 	CacheID       string   `json:"cacheId"`       // of the replication group
@@ -124,11 +129,13 @@ type Outputs struct {
 	Snapshots     string   `json:"snapshots"`     // bucket of tenants' snapshots
 	State         string   `json:"state"`         // bucket of tenants' Pulumi state
 	Logs          string   `json:"logs"`          // bucket of access logs
+	Secret        string   `json:"secret"`        // ARN: Outputs as JSON, for our own parts
+	OriginSecret  string   `json:"originSecret"`  // ARN: what SharedOf is given
 
 	Repositories map[string]string `json:"repositories"` // image → URL
-	Functions    map[string]string `json:"functions"`    // task, compile, sync → ARN
-	Machines     map[string]string `json:"machines"`     // name → ARN
-	PulumiTask   string            `json:"pulumiTask"`   // task definition of Pulumi runs
+	Functions    map[string]string `json:"functions"`    // task, compile, sync → ARN; empty without their images
+	Machines     map[string]string `json:"machines"`     // <name>-v<version> → ARN
+	PulumiTask   string            `json:"pulumiTask"`   // family of the task of Pulumi runs
 	TaskGroup    string            `json:"taskGroup"`    // security group of our own tasks
 	WebhookURL   string            `json:"webhookUrl"`
 	Dashboard    string            `json:"dashboard"`

@@ -12,7 +12,7 @@ import (
 var (
 	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
 	regionForm  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
-	cellForm    = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$`)
+	cellForm    = regexp.MustCompile(`^[a-z][a-z0-9]{0,11}$`)
 )
 
 // minSecret is the shortest secret of the origin, in bytes.
@@ -28,7 +28,7 @@ func (c Config) Validate() error {
 	}
 	check(accountForm.MatchString(c.Account), "account %q is not 12 digits", c.Account)
 	check(regionForm.MatchString(c.Region), "region %q is none", c.Region)
-	check(cellForm.MatchString(c.Cell), "cell %q: want a letter, then at most 15 letters, digits and dashes", c.Cell)
+	check(cellForm.MatchString(c.Cell), "cell %q: want a letter, then at most 11 letters and digits", c.Cell)
 	check(c.Domain != "", "domain is missing")
 	check(len(c.OriginSecret) >= minSecret, "the origin's secret is shorter than %d", minSecret)
 	prefix, err := netip.ParsePrefix(c.Network.CIDR)

@@ -47,7 +47,7 @@ func (c Config) Settings() map[string]string {
 const (
 	TagManagedBy = "managed-by"
 	TagTenant    = "gitopsd:tenant"
-	TagCell      = "gitopsd:cell"
+	TagPlatform  = "gitopsd:platform" // the cell
 	ManagedBy    = "gitopsd"
 	labelTag     = "gitopsd:label/"
 )
@@ -67,7 +67,7 @@ func (c Config) Tags() map[string]string {
 	}
 	tags[TagManagedBy] = ManagedBy
 	tags[TagTenant] = c.Tenant.Tenant
-	tags[TagCell] = c.Shared.Cell
+	tags[TagPlatform] = c.Shared.Cell
 	return tags
 }
 
@@ -84,16 +84,26 @@ func tagValue(v string) string {
 	return v[:min(len(v), 256)]
 }
 
+// EntityPrefix returns what the names of tenants' things in a cell begin with: the
+// cell's own are never called so, whatever a tenant is called.
+func EntityPrefix(cell string) string { return "gitopsd-" + cell + "-t-" }
+
 // entity returns the name of something of the tenant's within its cell.
 func (c Config) entity(limit int) string {
-	return aws.Name(limit, "gitopsd", c.Shared.Cell, c.Tenant.Tenant)
+	return aws.Name(limit, "gitopsd", c.Shared.Cell, "t", c.Tenant.Tenant)
 }
 
 // Names of what is found without asking the stack.
 
-// BucketName returns the tenant's bucket. Buckets are unique in all the world.
+// BucketPrefix returns what the names of all tenants' buckets of the cell begin with.
+func (c Config) BucketPrefix() string {
+	return "gitopsd-t-" + aws.Hash(c.Shared.Account, c.Shared.Region, c.Shared.Cell) + "-"
+}
+
+// BucketName returns the tenant's bucket. Buckets are unique in all the world, so
+// the account and the region are in it, as a hash: there is no room for more.
 func (c Config) BucketName() string {
-	return aws.Name(aws.MaxBucket, "gitopsd", c.Shared.Account, c.Shared.Region, c.Shared.Cell, c.Tenant.Tenant)
+	return c.BucketPrefix() + c.Tenant.Tenant
 }
 
 // ServiceName returns the tenant's service in its cluster.
@@ -119,7 +129,7 @@ func (c Config) VolumeRoot() string { return "/tenants/" + c.Tenant.Tenant }
 // dataName returns the name of a database or cache of the tenant's own: those
 // services refuse much of what a tenant may be called.
 func (c Config) dataName() string {
-	return aws.Name(aws.MaxReplicationGroup, "gitopsd", c.Shared.Cell, aws.Hash(c.Tenant.Tenant))
+	return aws.Name(aws.MaxReplicationGroup, "gitopsd", c.Shared.Cell, "t", aws.Hash(c.Tenant.Tenant))
 }
 
 func dedicated(s core.Sharing) bool { return s == core.Dedicated }

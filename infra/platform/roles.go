@@ -1,0 +1,139 @@
+package platform
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/gitopsd/gitopsd/infra/aws"
+)
+
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// grant allows actions of one service, named without it: "s3", "GetObject PutObject".
+func grant(service, actions string, resources ...pulumi.StringInput) aws.Statement {
+	st := aws.Statement{Resources: resources}
+	for a := range strings.FieldsSeq(actions) {
+		st.Actions = append(st.Actions, service+":"+a)
+	}
+	return st
+}
+
+// when adds a condition to a statement.
+func when(st aws.Statement, operator, key string, value any) aws.Statement {
+	st.Condition = map[string]any{operator: map[string]any{key: value}}
+	return st
+}
+
+// all is for actions that have no resource to name.
+func all() pulumi.StringInput { return aws.S("*") }
+
+// roles makes the role of each part. What a part may do is listed: no action is a
+// pattern, and resources are named where their names are known.
+func (p *program) roles(x *cell) {
+	trust := map[string]string{
+		"instance": "ec2.amazonaws.com", "execution": "ecs-tasks.amazonaws.com", "edge": "ecs-tasks.amazonaws.com",
+		"pulumi": "ecs-tasks.amazonaws.com", "task": "lambda.amazonaws.com", "compile": "lambda.amazonaws.com",
+		"sync": "lambda.amazonaws.com", "machines": "states.amazonaws.com", "schedule": "scheduler.amazonaws.com",
+	}
+	policies := map[string][]aws.Statement{
+		"instance": p.instanceRole(x), "execution": p.executionRole(x), "edge": {p.mount(x, "ClientMount")},
+		"pulumi": slices.Concat(p.provisioning(x), p.driver(x)), "task": append(p.driver(x), p.functionRole(x, "task")...),
+		"compile":  p.functionRole(x, "compile"), // it runs what tenants wrote, and may do nothing else
+		"sync":     append(p.starting(x), p.functionRole(x, "sync")...),
+		"machines": p.machineRole(x), "schedule": {grant("lambda", "InvokeFunction", aws.S(p.c.FunctionARN("sync")))},
+	}
+	x.roles = map[string]*aws.Named{}
+	for _, name := range sorted(trust) {
+		conditional := aws.Trust(p.c.Account, trust[name])
+		if name == "instance" || strings.HasPrefix(trust[name], "lambda") { // these say no account when they take a role on
+			conditional = aws.Policy(aws.Statement{Principal: map[string]any{"Service": trust[name]}, Actions: []string{"sts:AssumeRole"}})
+		}
+		x.roles[name] = aws.Make(p.Scope, "role-"+name, aws.RoleArgs{
+			Name: p.c.name(name), Path: p.c.path(), Description: fmt.Sprintf("gitopsd %s: %s", p.c.Cell, name), Trust: conditional,
+		})
+		aws.Make(p.Scope, "role-"+name, aws.RolePolicyArgs{
+			Name: name, Role: x.roles[name].Name, Policy: aws.Policy(policies[name]...),
+		})
+	}
+	x.profile = aws.Make(p.Scope, "instances", aws.InstanceProfileArgs{
+		Name: p.c.name(), Path: p.c.path(), Role: x.roles["instance"].Name,
+	})
+}
+
+// mount allows to mount all tenants' directories, as the publisher.
+func (p *program) mount(x *cell, actions string) aws.Statement {
+	return when(grant("elasticfilesystem", actions, x.files.Arn), "StringEquals", "elasticfilesystem:AccessPointArn", x.publisher.Arn)
+}
+
+// instanceRole is what the ECS agent of an instance needs.
+func (p *program) instanceRole(x *cell) []aws.Statement {
+	clusters := []pulumi.StringInput{aws.S(p.c.ClusterARN()), aws.S(p.c.tenants("ecs", "cluster/"))}
+	instances := aws.S(p.c.arn("ecs", "container-instance/"+p.c.name()+"*"))
+	return []aws.Statement{
+		grant("ecs", "DiscoverPollEndpoint", all()),
+		grant("ecs", "RegisterContainerInstance DeregisterContainerInstance SubmitContainerStateChange SubmitTaskStateChange SubmitAttachmentStateChanges", clusters...),
+		grant("ecs", "Poll StartTelemetrySession UpdateContainerInstancesState", instances),
+		grant("ecr", "GetAuthorizationToken", all()),
+		grant("ecr", "BatchCheckLayerAvailability BatchGetImage GetDownloadUrlForLayer", aws.S(p.c.repositories())),
+		grant("logs", "CreateLogStream PutLogEvents", aws.S(p.c.logs())),
+	}
+}
+
+func (c Config) repositories() string { return c.arn("ecr", "repository/gitopsd/"+c.Cell+"/*") }
+
+func (c Config) logs() string { return c.arn("logs", "log-group:/gitopsd/"+c.Cell+"/*") }
+
+// executionRole is what ECS needs to start a task: image, logs, secrets.
+func (p *program) executionRole(x *cell) []aws.Statement {
+	return []aws.Statement{
+		grant("ecr", "GetAuthorizationToken", all()),
+		grant("ecr", "BatchCheckLayerAvailability BatchGetImage GetDownloadUrlForLayer", aws.S(p.c.repositories())),
+		grant("logs", "CreateLogStream PutLogEvents", aws.S(p.c.logs())),
+		grant("secretsmanager", "GetSecretValue", aws.S(p.c.SecretPrefix()+"*"), x.secret.Arn, x.origin.Arn),
+		grant("kms", "Decrypt", p.kms.Arn),
+	}
+}
+
+// functionRole is what a Lambda function in the VPC with the file system needs.
+func (p *program) functionRole(x *cell, name string) []aws.Statement {
+	return []aws.Statement{
+		grant("ec2", "CreateNetworkInterface DeleteNetworkInterface DescribeNetworkInterfaces DescribeSubnets AssignPrivateIpAddresses UnassignPrivateIpAddresses", all()),
+		grant("logs", "CreateLogStream PutLogEvents", pulumi.Sprintf("%s:*", x.groups[name].Arn)),
+		p.mount(x, "ClientMount ClientWrite"),
+		grant("secretsmanager", "GetSecretValue", x.secret.Arn),
+		grant("kms", "Decrypt GenerateDataKey", p.kms.Arn),
+	}
+}
+
+// machineRole is what the state machines do by themselves.
+func (p *program) machineRole(x *cell) []aws.Statement {
+	executions := p.c.arn("states", "execution:"+p.c.name()+"-*")
+	roles := p.c.global("iam", "role"+p.c.path())
+	return []aws.Statement{
+		grant("lambda", "InvokeFunction", aws.S(p.c.FunctionARN("task")), aws.S(p.c.FunctionARN("compile"))),
+		grant("states", "StartExecution", aws.S(p.c.arn("states", "stateMachine:"+p.c.name()+"-*"))),
+		grant("states", "DescribeExecution StopExecution", aws.S(executions)),
+		grant("ecs", "RunTask", aws.S(p.c.arn("ecs", "task-definition/"+p.c.PulumiFamily()+":*"))),
+		grant("ecs", "StopTask DescribeTasks", aws.S(p.c.arn("ecs", "task/"+p.c.name()+"/*"))),
+		when(grant("iam", "PassRole", aws.S(roles+p.c.name("pulumi")), aws.S(roles+p.c.name("execution"))),
+			"StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com"),
+		// How Step Functions learns of the end of what it started (.sync).
+		grant("events", "PutTargets PutRule DescribeRule",
+			aws.S(p.c.arn("events", "rule/StepFunctionsGetEventsForECSTaskRule")),
+			aws.S(p.c.arn("events", "rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"))),
+		grant("logs", "CreateLogDelivery GetLogDelivery UpdateLogDelivery DeleteLogDelivery ListLogDeliveries PutResourcePolicy DescribeResourcePolicies DescribeLogGroups", all()),
+		grant("xray", "PutTraceSegments PutTelemetryRecords GetSamplingRules GetSamplingTargets", all()),
+	}
+}
+
+// starting is what sync does: it starts runs and looks after them.
+func (p *program) starting(*cell) []aws.Statement {
+	return []aws.Statement{
+		grant("states", "StartExecution", aws.S(p.c.arn("states", "stateMachine:"+p.c.name()+"-*"))),
+		grant("states", "DescribeExecution StopExecution GetExecutionHistory", aws.S(p.c.arn("states", "execution:"+p.c.name()+"-*"))),
+	}
+}
