@@ -11,6 +11,7 @@ import (
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/pipeline"
 	"github.com/gitopsd/gitopsd/internal/plan"
+	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
 // mostPassed bounds how many commits of one push get a status of their own.
@@ -200,8 +201,20 @@ func (l *Loop) enqueue(ctx context.Context, name string, a plan.Applied, op plan
 	return nil
 }
 
+// ofPull refuses what previews have no use for: the pull request decides.
+func ofPull(name string) error {
+	if !tenant.IsPreview(name) {
+		return nil
+	}
+	return fault.Errorf(fault.Conflict, "%s is the preview of a pull request", name).
+		WithHint("to have it made anew, take the label off the pull request and set it again")
+}
+
 // Retry queues again what failed last for a tenant.
 func (l *Loop) Retry(ctx context.Context, name string) error {
+	if err := ofPull(name); err != nil {
+		return err
+	}
 	applied, err := l.Ledger.Applied(ctx, []string{name})
 	if err != nil {
 		return err

@@ -13,6 +13,9 @@ import (
 // tenant's, and returns the run's name. The run is dropped if a commit changes
 // the tenant before it starts.
 func (l *Loop) Restore(ctx context.Context, name, snapshot string) (string, error) {
+	if err := ofPull(name); err != nil {
+		return "", err
+	}
 	applied, err := l.Ledger.Applied(ctx, []string{name})
 	if err != nil {
 		return "", err

@@ -1,6 +1,7 @@
 package sync_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
@@ -74,4 +75,15 @@ func TestRestore(t *testing.T) {
 	refused("a", fault.Conflict)
 	w.done()
 	refused("a", fault.NotFound)
+}
+
+func TestPreviewsAreNotRetriedByHand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, restored := w.loop.Restore(w.ctx, "acme-pr-7", "20260102T030405.000000Z")
+	for what, err := range map[string]error{"retry": w.loop.Retry(w.ctx, "acme-pr-7"), "restore": restored} {
+		if !fault.Is(err, fault.Conflict) || !strings.Contains(fault.RecordOf(err).Hint, "label") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }
