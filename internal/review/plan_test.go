@@ -2,10 +2,14 @@ package review_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/github/githubtest"
+	"github.com/gitopsd/gitopsd/internal/pipeline"
+	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/review"
 )
 
@@ -205,14 +209,84 @@ func TestLife(t *testing.T) {
 		t.Errorf("there is another comment: %+v", c)
 	}
 
-	// One that was closed before anybody looked leaves nothing.
+	// One that was closed before it was planned leaves nothing.
+	w.push("main", map[string]string{"README.md": "More.\n"})
+	w.must(w.mirrorFetched())
 	short, _ := w.open("short", map[string]string{path("short"): file("short", "hello")})
-	w.review.Hint(review.Hint{Kind: review.HintPull, Pull: short})
+	w.look() // and nothing is planned before the branch's new commit is
 	w.must(w.hub.ClosePull(short))
-	w.look(review.Hint{Kind: review.HintPull, Pull: short})
+	w.look()
+	w.done()
 	all, err := w.ledger.Pulls(w.ctx, 10)
 	if err != nil || len(all) != 1 || all[0].Pull.Number != n {
 		t.Errorf("reports %+v, %v", all, err)
+	}
+}
+
+// late is a repository where a commit is not found for a while, or never.
+type late struct {
+	review.Source
+	sha string
+	err error
+}
+
+func (l *late) Obtain(ctx ctxt, wanted []review.Wanted) error {
+	rest := slices.DeleteFunc(slices.Clone(wanted), func(w review.Wanted) bool { return w.SHA == l.sha })
+	if err := l.Source.Obtain(ctx, rest); err != nil || len(rest) == len(wanted) {
+		return err
+	}
+	return l.err
+}
+
+func (l *late) Has(ctx ctxt, sha string) (bool, error) {
+	if sha == l.sha {
+		return false, nil
+	}
+	return l.Source.Has(ctx, sha)
+}
+
+// TestOneHeadCannotBeHad: it keeps no other from a plan. One whose ref does not lead
+// there yet is looked for again; one that can never be had is refused.
+func TestOneHeadCannotBeHad(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		err   error
+		state string // while it cannot be had
+	}{
+		"its ref leads elsewhere": {nil, ""},
+		"there is none":           {fault.Errorf(fault.NotFound, "no such commit"), ""},
+		"it is too large":         {fault.Errorf(fault.Invalid, "it is too large"), "failure"},
+		"a broken connection":     {fault.Errorf(fault.Transient, "the connection broke"), ""},
+		"another one fetches":     {fault.Errorf(fault.Conflict, "another process is using it"), ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &late{}
+			w := newWorld(t, []string{"base"}, with(func(c *review.Config) { l.Source, c.Source = c.Source, l }))
+			_, bad := w.open("bad", map[string]string{path("bad"): file("bad", "hello")})
+			_, good := w.open("good", map[string]string{path("good"): file("good", "hello")})
+			l.sha, l.err = bad, test.err
+			for range 2 {
+				err := w.review.Turn(w.ctx, nil, true)
+				if fault.Is(err, fault.Conflict) || (err != nil) != (test.err != nil && fault.KindOf(test.err).Retryable()) {
+					t.Errorf("the turn ends with %v", err)
+				}
+				w.must(w.review.Deliver(w.ctx))
+			}
+			w.want(good, "success", "1 provision")
+			if test.state != "" {
+				w.want(bad, test.state, "it is too large")
+			} else if s := w.statuses(bad, review.ContextPlan); len(s) > 0 {
+				t.Errorf("statuses %+v", s)
+			}
+			l.sha = ""
+			if test.state != "" {
+				w.restart()
+			}
+			w.look()
+			w.want(bad, "success", "1 provision")
+		})
 	}
 }
 
@@ -290,14 +364,19 @@ func TestMoves(t *testing.T) {
 }
 
 // TestLiveMovesWhatIsNotTouched: a plan without a step becomes one with a step when
-// a run fails.
+// a run fails that no commit asked for.
 func TestLiveMovesWhatIsNotTouched(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, []string{"a"})
-	w.push("main", map[string]string{path("a"): file("a", "broken")})
-	w.follow()
-	n, head := w.open("remark", map[string]string{path("a"): "# remark\n" + file("a", "broken")})
+	n, head := w.open("remark", map[string]string{path("a"): "# remark\n" + file("a", "one")})
 	w.look()
+	w.want(head, "success", "No tenant is touched")
+	applied, err := w.ledger.Applied(w.ctx, []string{"a"})
+	w.must(err)
+	a := applied["a"]
+	w.must(w.ledger.Enqueue(w.ctx, pipeline.Run{
+		ID: "again", Tenant: "a", Commit: a.Commit, Operation: plan.Deploy, Spec: a.Tenant, Infra: a.Infra, App: a.App, Status: pipeline.Queued,
+	}))
 	w.failing = []string{"a"}
 	w.done()
 	w.look()

@@ -80,6 +80,10 @@ func (l *Loop) authority(ctx context.Context, report *Report, accepted string, m
 	if err != nil {
 		return err
 	}
+	if then.Branch != "" && then.Branch != l.Branch && report.Failure == nil { // the loop would hold everything
+		report.Failure = fault.RecordOf(fault.Errorf(fault.Invalid, "gitopsd.yaml is for the branch %s, and this is onto %s", then.Branch, l.Branch).
+			WithHint("correct spec.branch of gitopsd.yaml"))
+	}
 	if report.Policy = now.Digest != then.Digest; report.Policy {
 		report.Notes = append(report.Notes, "Changes gitopsd.yaml, the policy of this repository: every tenant is looked at again.")
 	}
