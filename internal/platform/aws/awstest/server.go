@@ -2,9 +2,9 @@ package awstest
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -84,7 +84,11 @@ func (s *Server) Config() awssdk.Config {
 			})
 		},
 		HTTPClient: &http.Client{Transport: &http.Transport{
-			MaxIdleConnsPerHost: 64, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+			MaxIdleConnsPerHost: 64,
+			// Some services put a word before the host: it is this server all the same.
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, s.web.Listener.Addr().String())
+			},
 		}},
 	}
 }
