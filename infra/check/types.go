@@ -19,6 +19,10 @@ var ErrNoTypes = errors.New("the provider's types are missing: run scripts/pulum
 // typesDir is where scripts/pulumi-types puts them, below the module's root.
 const typesDir = "bin/pulumi-types"
 
+// Required reports whether the checks by others' programs must run: `make test-aws`
+// says so. Elsewhere what they need may be missing.
+func Required() bool { return os.Getenv("GITOPSD_TEST_AWS") != "" }
+
 // TypesDir returns where the provider's types are, or ErrNoTypes.
 func TypesDir() (string, error) {
 	dir, err := os.Getwd()

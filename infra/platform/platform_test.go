@@ -59,7 +59,10 @@ func run(t *testing.T, c platform.Config) check.Run {
 func TestTypes(t *testing.T) {
 	t.Parallel()
 	dir, err := check.TypesDir()
-	if err != nil {
+	switch {
+	case err != nil && check.Required():
+		t.Fatal(err)
+	case err != nil:
 		t.Skip(err)
 	}
 	var all []check.Resource
