@@ -55,13 +55,10 @@ func New(tb testing.TB, moto string) *Server {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		s.moto = httputil.NewSingleHostReverseProxy(u)
-		director := s.moto.Director
-		s.moto.Director = func(r *http.Request) {
-			host := r.Host // moto tells services and buckets by it, and by the signature
-			director(r)
-			r.Host = host
-		}
+		s.moto = &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(u)
+			p.Out.Host = p.In.Host // moto tells buckets by it
+		}}
 	}
 	s.web = httptest.NewServer(s)
 	s.URL = s.web.URL

@@ -1,0 +1,26 @@
+// Package aws makes tenants real on AWS. Each part is a type of its own: Pulumi
+// (stacks), Database, Cache and Keys, Secrets, Static and Bucket, Agents.
+//
+// Where things are:
+//
+//	organization/gitopsd-tenant/<tenant>  a tenant's stack: see infra/tenant
+//	t_<tenant>                            its role and database, its user in the cache
+//	<tenant>:                             what its keys and channels begin with
+//	gitopsd/<cell>/tenant/<tenant>        its secret: all credentials, one for each costs
+//	live/, releases/ in its bucket        its assets: see Static
+//
+// Invariants:
+//
+//   - A lease of ours (Locks) is held before Pulumi's own lock is looked at, and a
+//     lock of Pulumi's is taken away only when its owner is proven dead.
+//   - A run of Pulumi that has begun is not cut short, whoever stops waiting for it.
+//   - What Pulumi was creating when it died is imported or forgotten before
+//     anything is created: never made a second time.
+//   - The user group of a cache is changed by one at a time, and only while it is
+//     active; a group takes 99 tenants.
+//   - A secret's version becomes the current one only in the place of the one
+//     that it was made from: no writer loses another's change.
+//   - What has a tenant's name and not its tags, or its mark, is a fault.Conflict:
+//     neither changed nor removed.
+//   - Passwords are in no error, log or tag.
+package aws
