@@ -23,7 +23,8 @@ test-aws: build ## Check what runs on AWS with programs that are not ours
 	@scripts/deps test
 	@scripts/asl
 	@scripts/pulumi-types
-	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/pipeline/asl ./internal/pipeline/sfnrun ./infra/...
+	@scripts/moto
+	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/platform/aws/... ./internal/pipeline/asl ./internal/pipeline/sfnrun ./infra/...
 
 bench: deps build ## Measure the main path beside its references
 	@scripts/bench
