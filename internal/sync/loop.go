@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	gosync "sync"
 	"time"
 
@@ -293,11 +294,7 @@ func (l *Loop) move(ctx context.Context, head string) error {
 		l.again = true // it may be read whole another time
 		return l.hold(ctx, head, Hold{Reason: HoldUnreadable, Message: "the commit cannot be read whole: " + firstLine(err.Error())}, "")
 	}
-	var planned *Hold
-	if p.Hold != "" {
-		planned = &Hold{Reason: p.Reason, Message: p.Hold}
-	}
-	against, ok := together(planned, rewritten, objection)
+	against, ok := together(p, rewritten, objection)
 	if !ok {
 		return l.accept(ctx, from, head, p, "")
 	}
@@ -339,9 +336,13 @@ func (l *Loop) rewritten(ctx context.Context, from, head string) (*Hold, error) 
 	}, nil
 }
 
-// together says in one hold what several say, the first one first; false if there
-// is none.
-func together(holds ...*Hold) (all Hold, ok bool) {
+// together says in one hold what is against a plan, first what the plan says
+// itself; false if nothing is. Where the brake says nothing of deletions (a
+// history that was rewritten has none from before), they are said as well.
+func together(p plan.Plan, holds ...*Hold) (all Hold, ok bool) {
+	if p.Hold != "" {
+		all, ok = Hold{Reason: p.Reason, Message: p.Hold}, true
+	}
 	for _, h := range holds {
 		switch {
 		case h == nil:
@@ -350,6 +351,9 @@ func together(holds ...*Hold) (all Hold, ok bool) {
 		default:
 			all.Message += "; and " + h.Message
 		}
+	}
+	if n := p.Deletions(); ok && p.Hold == "" && len(n) > 0 {
+		all.Message += fmt.Sprintf("; and it deletes %d: %s", len(n), strings.Join(n[:min(len(n), 5)], ", "))
 	}
 	return all, ok
 }

@@ -228,6 +228,28 @@ func TestAnApprovalIsOfAllThatIsSaid(t *testing.T) {
 	w.wantStarted(fourGo...)
 }
 
+// A rewritten history has no brake from before to be held by: what it deletes is said.
+func TestRewrittenHistorySaysWhatItDeletes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.governed()
+	w.policy("brake: {tenants: 100, percent: 100}")
+	w.commit("Begin")
+	w.policy("brake: {tenants: 1, percent: 1}")
+	w.six()
+	w.commit("Add six")
+	w.done()
+	w.git("reset", "-q", "--hard", "HEAD~1")
+	w.put("t5", "hello")
+	rewritten := w.commit("Another history, with one of them")
+	w.turn()
+	w.wantStarted()
+	hold := w.progress(rewritten).Hold
+	if hold == nil || hold.Reason != sync.HoldRewritten || !strings.Contains(hold.Message, "it deletes 5: t0, t1, t2, t3, t4") {
+		t.Errorf("hold is %+v", hold)
+	}
+}
+
 func TestApprovalOfAPlan(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
