@@ -20,6 +20,7 @@ const (
 	secondaryWaitMax = 16 * time.Minute // doubling ends here
 	mutationGap      = time.Second      // between mutations, once a secondary limit was met
 	pacedFor         = time.Hour        // after the last secondary limit, mutations keep that gap
+	longestWait      = 2 * time.Hour    // GitHub's own limits end within one: what asks for more is a mistake
 	maxAnswer        = 64 << 20         // bytes; a page of 100 pull requests has 3 MB
 )
 
@@ -149,10 +150,10 @@ func (g *gate) closePrimary(resp *http.Response, now time.Time) {
 func retryAfter(resp *http.Response, now time.Time) (time.Duration, bool) {
 	value := resp.Header.Get("Retry-After")
 	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil && seconds >= 0 {
-		return max(time.Duration(seconds)*time.Second, time.Second), true
+		return min(max(time.Duration(seconds)*time.Second, time.Second), longestWait), true
 	}
 	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), time.Second), true
+		return min(max(at.Sub(now), time.Second), longestWait), true
 	}
 	return 0, false
 }
