@@ -175,45 +175,52 @@ func TestRefusedPreviews(t *testing.T) {
 		"only a deletion":     {without("gone"), ann, "changes no tenant that could be shown", nil},
 		"no tenant":           {map[string]string{"README.md": "More.\n"}, ann, "changes no tenant that could be shown", nil},
 		"an invalid file":     {map[string]string{path("acme"): "{"}, ann, "changes no tenant that could be shown", nil},
-		"too many":            {map[string]string{path("u"): file("u", "one"), path("v"): file("v", "one"), path("w"): file("w", "one")}, ann, "there is room for 2", nil},
+		"too many":            {map[string]string{path("u"): file("u", "one"), path("v"): file("v", "one"), path("w"): file("w", "one"), path("x"): file("x", "one"), path("y"): file("y", "one")}, ann, "there is room for 4", nil},
 		"a conflict":          {map[string]string{path("base"): file("base", "theirs")}, ann, "changes no tenant that could be shown", nil},
 		"a suspended tenant":  {map[string]string{path("acme"): file("acme", "hello", "suspend: true")}, ann, "changes no tenant that could be shown", nil},
 		"two, of which one":   {map[string]string{path("acme"): file("acme", "hello"), path("gone"): ""}, bob, "Preview of ", []string{"acme"}},
 		"what is refused":     {map[string]string{path("acme"): file("acme", "rude")}, ann, "changes no tenant that could be shown", nil},
 		"an invalid policy":   {map[string]string{path("acme"): file("acme", "hello"), "gitopsd.yaml": "{"}, ann, "the plan failed", nil},
-		"its own policy":      {map[string]string{path("u"): file("u", "one"), path("v"): file("v", "one"), path("w"): file("w", "one"), "gitopsd.yaml": rules(9)}, ann, "there is room for 2", nil},
+		"its own policy":      {map[string]string{path("u"): file("u", "one"), path("v"): file("v", "one"), path("w"): file("w", "one"), path("x"): file("x", "one"), path("y"): file("y", "one"), "gitopsd.yaml": rules(9)}, ann, "there is room for 4", nil},
 		"upper case in label": {map[string]string{path("acme"): file("acme", "hello")}, "PREVIEW", "Preview of ", []string{"acme"}},
 	}
+	w := newWorld(t, []string{"base", "gone"})
+	w.push("main", map[string]string{"gitopsd.yaml": rules(4)})
+	w.done()
+	pulls := map[string]int{}
+	for name, test := range tests {
+		branch := strings.ReplaceAll(name, " ", "-")
+		w.push(branch, test.files)
+		pulls[name] = w.pull(githubtest.Pull{Branch: branch, Author: mallory})
+	}
+	w.push("main", map[string]string{path("base"): file("base", "ours")})
+	w.all()
+	w.tick()
+	var want []string
+	for name, test := range tests {
+		for _, of := range test.previews {
+			want = append(want, review.PreviewName(of, pulls[name]))
+		}
+		if test.by == "PREVIEW" {
+			w.must(w.hub.SetLabel(pulls[name], test.by, ann))
+		} else {
+			w.must(w.hub.SetLabel(pulls[name], label, test.by))
+		}
+	}
+	w.look()
+	w.look() // those that were before the ones with a preview have less room now
+	slices.Sort(want)
+	w.wantPreviews(want...)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, []string{"base", "gone"})
-			w.push("main", map[string]string{"gitopsd.yaml": rules(2)})
-			w.done()
-			head := w.push("add", test.files)
-			n := w.pull(githubtest.Pull{Branch: "add", Author: mallory})
-			if name == "a conflict" {
-				w.push("main", map[string]string{path("base"): file("base", "ours")})
+			w := *w
+			w.t = t
+			if said := w.said(pulls[name], test.says); len(test.previews) == 0 && !strings.Contains(unjoined(said.Body), "No preview: ") {
+				t.Errorf("the comment says %s", said.Body)
 			}
-			w.all()
-			w.tick()
-			if test.by == "PREVIEW" {
-				w.must(w.hub.SetLabel(n, test.by, ann))
-			} else {
-				w.must(w.hub.SetLabel(n, label, test.by))
-			}
-			w.look()
-			var want []string
-			for _, of := range test.previews {
-				want = append(want, review.PreviewName(of, n))
-			}
-			w.wantPreviews(want...)
-			if said := w.said(n, test.says); len(want) == 0 && !strings.Contains(unjoined(said.Body), "No preview: ") {
-				t.Errorf("the comment of %s says %s", head[:7], said.Body)
-			}
-			w.nothing(func() { w.look(); w.look() })
 		})
 	}
+	w.nothing(func() { w.look(); w.look() })
 }
 
 // rules is a policy that allows so many previews.

@@ -164,7 +164,7 @@ func TestKilled(t *testing.T) {
 	writes := story(t, -1, false)
 	t.Logf("the story has %d writes", writes)
 	// Each run of the tests tries others: all of them would take a minute.
-	for n := 1 + rand.IntN(4); n <= writes; n += 4 {
+	for n := 1 + rand.IntN(7); n <= writes; n += 7 {
 		after := rand.IntN(2) == 0
 		t.Run(fmt.Sprintf("write %d, after: %v", n, after), func(t *testing.T) {
 			t.Parallel()
