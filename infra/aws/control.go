@@ -157,7 +157,6 @@ type PermissionArgs struct {
 	Principal string             `pulumi:"principal"`
 	AuthType  string             `pulumi:"functionUrlAuthType"`
 	ViaURL    bool               `pulumi:"invokedViaFunctionUrl"`
-	SourceArn pulumi.StringInput `pulumi:"sourceArn"`
 }
 
 func (PermissionArgs) kind() (string, *Plain) { return "aws:lambda/permission:Permission", nil }

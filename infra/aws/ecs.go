@@ -68,20 +68,11 @@ type TaskDefinitionArgs struct {
 	Family                  string             `pulumi:"family"`
 	NetworkMode             string             `pulumi:"networkMode"`
 	RequiresCompatibilities []string           `pulumi:"requiresCompatibilities"`
-	CPU                     string             `pulumi:"cpu"`
-	Memory                  string             `pulumi:"memory"`
 	ExecutionRoleArn        pulumi.StringInput `pulumi:"executionRoleArn"`
 	TaskRoleArn             pulumi.StringInput `pulumi:"taskRoleArn"`
 	ContainerDefinitions    pulumi.StringInput `pulumi:"containerDefinitions"`
-	RuntimePlatform         RuntimePlatform    `pulumi:"runtimePlatform"`
 	Volumes                 []TaskVolume       `pulumi:"volumes"`
 	Tags                    map[string]string  `pulumi:"tags"`
-}
-
-// RuntimePlatform is what a Fargate task runs on.
-type RuntimePlatform struct {
-	CPUArchitecture       string `pulumi:"cpuArchitecture"`
-	OperatingSystemFamily string `pulumi:"operatingSystemFamily"`
 }
 
 // TaskVolume is a volume on EFS.
@@ -121,7 +112,6 @@ type ECSServiceArgs struct {
 	AvailabilityZoneRebalance  string              `pulumi:"availabilityZoneRebalancing"`
 	ServiceRegistries          *ServiceRegistry    `pulumi:"serviceRegistries"`
 	LoadBalancers              []ServiceTarget     `pulumi:"loadBalancers"`
-	NetworkConfiguration       *ServiceNetwork     `pulumi:"networkConfiguration"`
 	HealthCheckGraceSeconds    int                 `pulumi:"healthCheckGracePeriodSeconds"`
 	EnableManagedTags          bool                `pulumi:"enableEcsManagedTags"`
 	PropagateTags              string              `pulumi:"propagateTags"`
@@ -153,12 +143,6 @@ type ServiceTarget struct {
 	TargetGroupArn pulumi.StringInput `pulumi:"targetGroupArn"`
 	ContainerName  string             `pulumi:"containerName"`
 	ContainerPort  int                `pulumi:"containerPort"`
-}
-
-// ServiceNetwork is the network of tasks with an interface of their own.
-type ServiceNetwork struct {
-	Subnets        []pulumi.StringInput `pulumi:"subnets"`
-	SecurityGroups []pulumi.StringInput `pulumi:"securityGroups"`
 }
 
 // ECSService is what a service tells.

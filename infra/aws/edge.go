@@ -4,20 +4,19 @@ import "github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 // DistributionArgs is aws:cloudfront/distribution:Distribution.
 type DistributionArgs struct {
-	Comment           string               `pulumi:"comment"`
-	Enabled           bool                 `pulumi:"enabled,zero"`
-	Aliases           []string             `pulumi:"aliases"`
-	HTTPVersion       string               `pulumi:"httpVersion"`
-	IPv6              bool                 `pulumi:"isIpv6Enabled"`
-	PriceClass        string               `pulumi:"priceClass"`
-	Origins           []Origin             `pulumi:"origins"`
-	Default           Behavior             `pulumi:"defaultCacheBehavior"`
-	Ordered           []PathBehavior       `pulumi:"orderedCacheBehaviors"`
-	Restrictions      Restrictions         `pulumi:"restrictions"`
-	ViewerCertificate ViewerCertificate    `pulumi:"viewerCertificate"`
-	Logging           *DistributionLogging `pulumi:"loggingConfig"`
-	Wait              bool                 `pulumi:"waitForDeployment,zero"`
-	Tags              map[string]string    `pulumi:"tags"`
+	Comment           string            `pulumi:"comment"`
+	Enabled           bool              `pulumi:"enabled,zero"`
+	Aliases           []string          `pulumi:"aliases"`
+	HTTPVersion       string            `pulumi:"httpVersion"`
+	IPv6              bool              `pulumi:"isIpv6Enabled"`
+	PriceClass        string            `pulumi:"priceClass"`
+	Origins           []Origin          `pulumi:"origins"`
+	Default           Behavior          `pulumi:"defaultCacheBehavior"`
+	Ordered           []PathBehavior    `pulumi:"orderedCacheBehaviors"`
+	Restrictions      Restrictions      `pulumi:"restrictions"`
+	ViewerCertificate ViewerCertificate `pulumi:"viewerCertificate"`
+	Wait              bool              `pulumi:"waitForDeployment,zero"`
+	Tags              map[string]string `pulumi:"tags"`
 }
 
 // Origin is where a distribution gets what it serves.
@@ -101,15 +100,8 @@ type GeoRestriction struct {
 // ViewerCertificate is what a distribution shows to browsers.
 type ViewerCertificate struct {
 	ARN             pulumi.StringInput `pulumi:"acmCertificateArn"`
-	Default         bool               `pulumi:"cloudfrontDefaultCertificate"`
 	MinimumProtocol string             `pulumi:"minimumProtocolVersion"`
 	SSLSupport      string             `pulumi:"sslSupportMethod"`
-}
-
-// DistributionLogging is where access logs go.
-type DistributionLogging struct {
-	Bucket pulumi.StringInput `pulumi:"bucket"`
-	Prefix string             `pulumi:"prefix"`
 }
 
 // Distribution is what a distribution tells.

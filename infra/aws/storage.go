@@ -47,13 +47,12 @@ type BucketLifecycleArgs struct {
 
 // LifecycleRule says when objects below a prefix go.
 type LifecycleRule struct {
-	ID          string             `pulumi:"id"`
-	Status      string             `pulumi:"status"`
-	Filter      LifecycleFilter    `pulumi:"filter,zero"`
-	Expiration  *LifecycleDays     `pulumi:"expiration"`
-	Noncurrent  *LifecycleOld      `pulumi:"noncurrentVersionExpiration"`
-	Incomplete  *LifecycleUploads  `pulumi:"abortIncompleteMultipartUpload"`
-	Transitions []LifecycleStorage `pulumi:"transitions"`
+	ID         string            `pulumi:"id"`
+	Status     string            `pulumi:"status"`
+	Filter     LifecycleFilter   `pulumi:"filter,zero"`
+	Expiration *LifecycleDays    `pulumi:"expiration"`
+	Noncurrent *LifecycleOld     `pulumi:"noncurrentVersionExpiration"`
+	Incomplete *LifecycleUploads `pulumi:"abortIncompleteMultipartUpload"`
 }
 
 // LifecycleFilter says which objects a rule is for: all, without a prefix.
@@ -74,12 +73,6 @@ type LifecycleOld struct {
 // LifecycleUploads is the age of an upload that was never completed.
 type LifecycleUploads struct {
 	Days int `pulumi:"daysAfterInitiation"`
-}
-
-// LifecycleStorage moves objects of an age to another class.
-type LifecycleStorage struct {
-	Days         int    `pulumi:"days"`
-	StorageClass string `pulumi:"storageClass"`
 }
 
 func (BucketLifecycleArgs) kind() (string, *Plain) {

@@ -39,8 +39,8 @@ const (
 // one after the other, takes no POST.
 func AssetPaths() []string { return []string{"/assets/*", "/static/*"} }
 
-// LivePath is the folder of the bucket whose files are served.
-const LivePath = "/live"
+// LivePrefix is the folder of the bucket whose files are served.
+const LivePrefix = "live"
 
 // Edge is what all distributions of a cell share.
 type Edge struct {
@@ -101,7 +101,7 @@ func (e Edge) AppOrigin() aws.Origin {
 
 // StaticOrigin is a bucket.
 func (e Edge) StaticOrigin(domain pulumi.StringInput) aws.Origin {
-	return aws.Origin{ID: staticOrigin, DomainName: domain, Path: LivePath, AccessControl: e.OriginAccess}
+	return aws.Origin{ID: staticOrigin, DomainName: domain, Path: "/" + LivePrefix, AccessControl: e.OriginAccess}
 }
 
 // TenantAppOrigin is the load balancer, for a multi-tenant distribution.
@@ -119,7 +119,7 @@ const BucketParameter = "bucket"
 func (e Edge) TenantStaticOrigin(region string) aws.TenantOrigin {
 	return aws.TenantOrigin{
 		ID: staticOrigin, DomainName: aws.S("{{" + BucketParameter + "}}.s3." + region + ".amazonaws.com"),
-		Path: LivePath, AccessControl: e.OriginAccess,
+		Path: "/" + LivePrefix, AccessControl: e.OriginAccess,
 	}
 }
 
@@ -135,7 +135,7 @@ func Anywhere() aws.Restrictions {
 
 // Reads lets a distribution, and nobody else, read a bucket's live files.
 func Reads(bucket, distribution pulumi.StringInput) []aws.Statement {
-	files := pulumi.Sprintf("arn:aws:s3:::%s%s/*", bucket, LivePath)
+	files := pulumi.Sprintf("arn:aws:s3:::%s/%s/*", bucket, LivePrefix)
 	return []aws.Statement{{
 		Sid:       "CloudFront",
 		Principal: map[string]any{"Service": "cloudfront.amazonaws.com"},

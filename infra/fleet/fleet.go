@@ -66,7 +66,7 @@ func New(s *aws.Scope, spec Spec) *Fleet {
 		TagSpecs:      []aws.LaunchTags{{Type: "instance", Tags: tags}, {Type: "volume", Tags: tags}},
 	})
 	group := aws.Make(s, "group", instances(spec, tags, template),
-		// ECS sets the tag, sizes the group, and guards instances with tasks.
+		// ECS sizes the group.
 		pulumi.IgnoreChanges([]string{"desiredCapacity"}))
 	provider := aws.Make(s, "capacity", aws.CapacityProviderArgs{
 		Name: spec.Name,

@@ -3,6 +3,7 @@ package tenant
 import (
 	"fmt"
 
+	"github.com/gitopsd/gitopsd/infra/cdn"
 	"github.com/gitopsd/gitopsd/internal/fault"
 	core "github.com/gitopsd/gitopsd/internal/platform"
 )
@@ -24,7 +25,7 @@ const (
 	ControlPort = 8081      // the agent's control port in the container
 	VolumePath  = "/volume" // where the container finds the tenant's releases
 	// LivePrefix is where, in the tenant's bucket, the assets lie that are served.
-	LivePrefix = "live"
+	LivePrefix = cdn.LivePrefix
 	// ReleasesPrefix is where the assets of each release lie: <prefix>/<digest>/.
 	ReleasesPrefix = "releases"
 )
