@@ -283,7 +283,7 @@ func (l *Loop) approveMerged(ctx context.Context, c Comment, p Pull) error {
 		return fault.Errorf(fault.Invalid, "commit %s is not held", short(p.Merged))
 	}
 	// By the forge's clock, which tells whole seconds.
-	held := progress.Status.At.Add(p.Seen.Add(time.Second).Sub(time.Now()))
+	held := progress.Status.At.Add(time.Until(p.Seen.Add(time.Second)))
 	if !c.Updated.After(held) {
 		return fault.Errorf(fault.Invalid, "what commit %s is held for was not known at the time of the comment", short(p.Merged)).
 			WithHint("look at its status, and comment again")
