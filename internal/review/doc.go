@@ -16,6 +16,10 @@
 //     the forge, so a forged, repeated or lost delivery changes nothing.
 //   - A plan is of a pair, the branch's commit and the pull request's head, and
 //     of what is applied. When one of them moves, it is made anew.
+//   - What goes wrong with one pull request, comment or preview keeps no other from
+//     its turn. A lost lease ends all, whatever else goes wrong.
+//   - An approval is of what was shown when it was written. A label counts for the
+//     head that was there when it was set, in the name of who set it.
 //   - What the forge shows is a level: of each thing the last word counts, is
 //     delivered until the forge has it, and is not repeated.
 //   - Who may approve and ask for previews is what the branch says, never what
