@@ -36,7 +36,7 @@ func TestRestore(t *testing.T) {
 		for i := range many {
 			p.Set(ctx, fmt.Sprintf("acme:%d", i), "saved", 0)
 		}
-		p.Set(ctx, "acme:short", "saved", 20*time.Millisecond)
+		p.Set(ctx, "acme:short", "saved", 2*time.Second)
 		p.Set(ctx, "acmes:1", "theirs", 0)
 		p.Set(ctx, "*:1", "theirs", 0)
 		return nil
