@@ -152,8 +152,9 @@ func (l *Ledger) ApprovePlan(ctx context.Context, a review.PlanApproval) error {
 		a.At = time.Now()
 	}
 	return l.write(ctx, "approve plan of #"+strconv.Itoa(a.Pull), func(b *pgx.Batch) {
-		b.Queue(`INSERT INTO gitopsd.approvals (fingerprint, pull, head, author, at) VALUES ($1, $2, $3, $4, least($5, now()))
-			ON CONFLICT (fingerprint) DO UPDATE SET pull = $2, head = $3, author = $4, at = EXCLUDED.at, used_by = NULL`,
+		b.Queue(`INSERT INTO gitopsd.approvals AS p (fingerprint, pull, head, author, at) VALUES ($1, $2, $3, $4, least($5, now()))
+			ON CONFLICT (fingerprint) DO UPDATE SET pull = $2, head = $3, author = $4, at = EXCLUDED.at, used_by = NULL
+			WHERE p.at < EXCLUDED.at`, // the same again, by a try that is repeated, does not make good what was used
 			clean(a.Fingerprint), a.Pull, clean(a.Head), clean(a.By), a.At)
 		changed(b)
 	})

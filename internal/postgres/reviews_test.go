@@ -257,17 +257,22 @@ func TestAnApprovalLetsOneCommitThrough(t *testing.T) {
 	}
 	wantKind(t, use(2, "f"), fault.Transient)
 
-	given.By = "bob"
+	must(t, l.ApprovePlan(ctx, given))
+	if who := approved("f"); who != "" {
+		t.Errorf("the same approval counts again, by %q", who)
+	}
+	given.By, given.At = "bob", time.Now()
 	must(t, l.ApprovePlan(ctx, given))
 	if who := approved("f"); who != "bob" {
 		t.Errorf("approved anew by %q", who)
 	}
-	given.At = time.Now().Add(-sync.ApprovalAge - time.Minute)
-	must(t, l.ApprovePlan(ctx, given))
-	if who := approved("f"); who != "" {
+	old := given
+	old.Fingerprint, old.At = "old", time.Now().Add(-sync.ApprovalAge-time.Minute)
+	must(t, l.ApprovePlan(ctx, old))
+	if who := approved("old"); who != "" {
 		t.Errorf("an old approval counts, by %q", who)
 	}
-	wantKind(t, use(2, "f"), fault.Transient)
+	wantKind(t, use(2, "old"), fault.Transient)
 	given.At = time.Now().Add(24 * time.Hour) // a forge whose clock is ahead
 	must(t, l.ApprovePlan(ctx, given))
 	if a, ok, err := l.PlanApproved(ctx, "f"); !ok || err != nil || a.At.After(time.Now()) {
