@@ -32,17 +32,6 @@ func (v Verdict) Severity() int {
 	return slices.Index([]Verdict{Safe, Caution, Destructive, Error}, v)
 }
 
-// Worst returns the worst verdict of the migrations, Safe if there are none.
-func Worst(all []Migration) Verdict {
-	worst := Safe
-	for _, m := range all {
-		if m.Verdict.Severity() > worst.Severity() {
-			worst = m.Verdict
-		}
-	}
-	return worst
-}
-
 const (
 	maxSQL  = 4 << 10 // bytes of a migration's SQL that are shown
 	mostWhy = 20      // reasons of one migration
