@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gitopsd/gitopsd/internal/build"
@@ -18,48 +18,19 @@ import (
 	"github.com/gitopsd/gitopsd/internal/git"
 	"github.com/gitopsd/gitopsd/internal/github"
 	"github.com/gitopsd/gitopsd/internal/pipeline"
-	"github.com/gitopsd/gitopsd/internal/pipeline/dbosrun"
-	"github.com/gitopsd/gitopsd/internal/plan"
-	"github.com/gitopsd/gitopsd/internal/platform/local"
+	"github.com/gitopsd/gitopsd/internal/platform"
 	"github.com/gitopsd/gitopsd/internal/policy"
 	"github.com/gitopsd/gitopsd/internal/postgres"
 	"github.com/gitopsd/gitopsd/internal/review"
 	"github.com/gitopsd/gitopsd/internal/sync"
 )
 
-// config is what the daemon is told; flags and the config file fill it.
-type config struct {
-	Repo        string     `yaml:"repo"` // path or URL
-	Branch      string     `yaml:"branch"`
-	Data        string     `yaml:"data"`   // directory
-	Domain      string     `yaml:"domain"` // tenants are at <name>.<domain>
-	EdgeAddr    string     `yaml:"edgeAddr"`
-	ConsoleAddr string     `yaml:"consoleAddr"`
-	Brake       plan.Brake `yaml:"brake"`
-	Runs        int        `yaml:"runs"`       // at a time
-	BuildCache  string     `yaml:"buildCache"` // of compiled packages; below Data if ""
-
-	ConsoleURL string       `yaml:"consoleURL"` // what browsers and the forge call the console
-	PublicRead bool         `yaml:"publicRead"` // anybody may read the console's pages
-	GitHub     githubConfig `yaml:"github"`
-	Git        gitConfig    `yaml:"git"`
-
-	AllowFileSources bool `yaml:"allowFileSources"` // tenants' files may name repositories of this machine
-}
-
-func defaults() config {
-	return config{
-		Repo: ".", Branch: "main", Data: ".gitopsd", Domain: "localhost",
-		EdgeAddr: "127.0.0.1:8080", ConsoleAddr: "127.0.0.1:8090",
-		Brake: plan.DefaultBrake, Runs: 4 * runtime.GOMAXPROCS(0),
-	}
-}
-
 // daemon is the control plane: every part, made and wired.
 type daemon struct {
 	config
 	log      *slog.Logger
-	platform *local.Driver
+	platform driver
+	database database
 	ledger   *postgres.Ledger
 	mirror   *git.Mirror
 	forge    *github.Client // nil without one
@@ -67,10 +38,39 @@ type daemon struct {
 	reviews  *review.Loop   // nil without a forge
 	remotes  *remotes
 	builder  *build.Builder
-	engine   *dbosrun.Engine
+	engine   engine
 	loop     *sync.Loop
 	console  *console.Server
 	closed   bool
+}
+
+// driver is what the daemon needs of where tenants live.
+type driver interface {
+	platform.Platform
+	// SetSecret stores the value of one of a tenant's secrets; an empty one removes it.
+	SetSecret(ctx context.Context, tenant, name, value string) error
+	// Supervise keeps what was made as it should be, until ctx ends.
+	Supervise(ctx context.Context) error
+	// Close lets go; tenants go on being served.
+	Close() error
+}
+
+// stopper is a driver that can end all that it started.
+type stopper interface {
+	Shutdown(ctx context.Context, progress func(string)) error
+}
+
+// engine is what the daemon needs of what runs machines.
+type engine interface {
+	sync.Engine
+	// Close leaves the runs to the next engine. Closing again is no error.
+	Close(patience time.Duration) error
+}
+
+// database is where the ledger is kept, and how to log in there.
+type database struct {
+	url   string
+	login func(context.Context, *pgx.ConnConfig) error // called before each connection; nil: the URL says all
 }
 
 // newDaemon returns a daemon that is to be opened, and closed in any case.
@@ -96,21 +96,11 @@ func (d *daemon) open(ctx context.Context, progress func(string)) error {
 
 // openPlatform makes where tenants live and what is known of them.
 func (d *daemon) openPlatform(ctx context.Context, progress func(string)) (err error) {
-	if d.Data, err = dataDir(d.Data, progress); err != nil {
+	if err := d.openLocal(ctx, progress); err != nil {
 		return err
 	}
-	self, agent, err := binaries()
+	d.ledger, err = postgres.Open(ctx, d.database.url, postgres.WithLogger(d.log), postgres.WithLogin(d.database.login))
 	if err != nil {
-		return err
-	}
-	d.platform, err = local.Open(ctx, local.Config{
-		Dir: d.Data, Domain: d.Domain, EdgeAddr: d.EdgeAddr, Self: self, Agent: agent,
-		Logger: d.log, Progress: progress,
-	})
-	if err != nil {
-		return err
-	}
-	if d.ledger, err = postgres.Open(ctx, d.platform.LedgerURL(), postgres.WithLogger(d.log)); err != nil {
 		return fmt.Errorf("open ledger: %w", err)
 	}
 	return nil
@@ -150,7 +140,7 @@ func (d *daemon) openSources(ctx context.Context) error {
 }
 
 // wire connects the loop, the engine and the console to the parts below.
-func (d *daemon) wire(ctx context.Context) (err error) {
+func (d *daemon) wire(ctx context.Context) error {
 	d.loop = sync.New(sync.Config{
 		Planner: sync.Planner{
 			Tree: repository{d.mirror}, Apps: apps{d.mirror}, Dir: "tenants", Domain: d.Domain, Brake: d.Brake,
@@ -159,14 +149,7 @@ func (d *daemon) wire(ctx context.Context) (err error) {
 		Source: repository{d.mirror}, Signatures: repository{d.mirror}, Ledger: d.ledger, Engine: engineRef{d}, Reporter: d.reporter(),
 		Branch: d.Branch, Runs: d.Runs, Log: d.log,
 	})
-	d.engine, err = dbosrun.New(ctx, dbosrun.Config{
-		URL: d.platform.LedgerURL(), Machines: pipeline.Machines(), Ledger: d.ledger,
-		Tasks: pipeline.Tasks(pipeline.Deps{
-			Ledger: d.ledger, Platform: d.platform, Builder: d.builder, Domain: d.Domain, Now: time.Now,
-		}),
-		Finished: func(string) { d.loop.Wake() }, Logger: d.log,
-	})
-	if err != nil {
+	if err := d.openDBOS(ctx); err != nil {
 		return fmt.Errorf("start engine: %w", err)
 	}
 	return d.openConsole()
@@ -262,13 +245,19 @@ func (d *daemon) shutdown(ctx context.Context, progress func(string)) error {
 		return nil
 	}
 	d.closeControl()
-	if d.platform == nil {
+	s, ok := d.platform.(stopper)
+	if !ok {
 		return nil
 	}
-	if err := d.platform.Shutdown(ctx, progress); err != nil {
+	if err := s.Shutdown(ctx, progress); err != nil {
 		return fmt.Errorf("stop the platform: %w", err)
 	}
 	return nil
+}
+
+// deps is what tasks work with; ledger and builder are those of who runs them.
+func (d *daemon) deps(ledger pipeline.Ledger, builder pipeline.Builder) pipeline.Deps {
+	return pipeline.Deps{Ledger: ledger, Platform: d.platform, Builder: builder, Domain: d.Domain, Now: time.Now}
 }
 
 // engineRef lets the loop be made before the engine that wakes it.
@@ -285,34 +274,6 @@ type logReporter struct{ log *slog.Logger }
 func (r logReporter) Report(_ context.Context, s sync.CommitStatus) error {
 	r.log.Info("commit status", "commit", s.Commit, "state", s.State, "description", s.Description)
 	return nil
-}
-
-// binaries returns this program and the agent, which is built beside it.
-func binaries() (self, agent string, err error) {
-	if self, err = os.Executable(); err != nil {
-		return "", "", fmt.Errorf("find this program: %w", err)
-	}
-	agent = filepath.Join(filepath.Dir(self), "gitopsd-agent")
-	if _, err := os.Stat(agent); err != nil {
-		return "", "", fault.Errorf(fault.Invalid, "gitopsd-agent is not beside %s", self).
-			WithHint("build both with: make build")
-	}
-	return self, agent, nil
-}
-
-// dataDir makes the data directory and returns where it really is.
-func dataDir(dir string, progress func(string)) (string, error) {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("find data directory: %w", err)
-	}
-	if abs, err = local.Place(abs, progress); err != nil {
-		return "", fmt.Errorf("place data directory: %w", err)
-	}
-	if err := os.MkdirAll(abs, 0o711); err != nil {
-		return "", fmt.Errorf("make data directory: %w", err)
-	}
-	return abs, nil
 }
 
 // private makes a directory that no tenant may enter: it has every tenant's code.

@@ -2,17 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
-	"regexp"
 	"syscall"
-
-	"gopkg.in/yaml.v3"
-
-	"github.com/gitopsd/gitopsd/internal/fault"
 )
 
 // runCmd is the daemon for a service manager: configured by a file, logging
@@ -37,28 +30,4 @@ func (r *runCmd) Run() error {
 	}
 	log.Info("up", "repo", c.Repo, "branch", c.Branch, "edge", c.EdgeAddr, "console", d.console.URL())
 	return d.Run(ctx)
-}
-
-// unknownKey is what the YAML library says of a key that config has no field for.
-var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
-
-// readConfig reads a configuration file over the defaults.
-func readConfig(path string) (config, error) {
-	c := defaults()
-	f, err := os.Open(path)
-	if err != nil {
-		return c, fmt.Errorf("read configuration: %w", err)
-	}
-	defer f.Close()
-	decoder := yaml.NewDecoder(f)
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&c); err != nil {
-		var typeErr *yaml.TypeError
-		if errors.As(err, &typeErr) {
-			return c, fault.Errorf(fault.Invalid, "%s: %s", path, unknownKey.ReplaceAllString(typeErr.Errors[0], `unknown key "$1"`)).
-				WithHint("docs/config.md lists the keys")
-		}
-		return c, fault.Errorf(fault.Invalid, "%s: %w", path, err)
-	}
-	return c, nil
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambda/messages"
@@ -58,7 +57,7 @@ func (d *daemon) openWorker(ctx context.Context) (*sfnrun.Worker, error) {
 		Machines: pipeline.Machines(), Logger: d.log,
 		Ledger: func(run string) sfnrun.Ledger { return d.ledger.ForRun(run) },
 		Tasks: func(l pipeline.Ledger) map[string]pipeline.Task {
-			return pipeline.Tasks(pipeline.Deps{Ledger: l, Platform: d.platform, Builder: builder, Domain: d.Domain, Now: time.Now})
+			return pipeline.Tasks(d.deps(l, builder))
 		},
 	}, nil
 }

@@ -123,7 +123,13 @@ func (l *Ledger) leaseConn(ctx context.Context) (*pgx.Conn, error) {
 
 // connect opens a connection outside the pool.
 func (l *Ledger) connect(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, l.pool.Config().ConnConfig)
+	config := l.pool.Config().ConnConfig
+	if l.login != nil {
+		if err := l.login(ctx, config); err != nil {
+			return nil, failure("connect to the ledger", err)
+		}
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, failure("connect to the ledger", err)
 	}

@@ -30,9 +30,10 @@ const (
 
 // Ledger is the ledger. It is safe for concurrent use.
 type Ledger struct {
-	pool *pgxpool.Pool
-	ttl  time.Duration
-	log  *slog.Logger
+	pool  *pgxpool.Pool
+	ttl   time.Duration
+	log   *slog.Logger
+	login func(context.Context, *pgx.ConnConfig) error // nil: the URL says all
 
 	token atomic.Int64 // of the lease; 0 for never acquired
 	run   string       // that writes are fenced by instead; see ForRun
@@ -54,6 +55,12 @@ func WithLogger(log *slog.Logger) Option { return func(l *Ledger) { l.log = log 
 // holder's connection stands. The default is 15 s.
 func WithLeaseTTL(ttl time.Duration) Option { return func(l *Ledger) { l.ttl = ttl } }
 
+// WithLogin sets what completes the settings of each connection just before it is
+// made: with a password that changes, for one. nil changes nothing.
+func WithLogin(login func(context.Context, *pgx.ConnConfig) error) Option {
+	return func(l *Ledger) { l.login = login }
+}
+
 // Open connects to the database and brings its schema up to date. The error is
 // fault.Transient if the database cannot be reached.
 func Open(ctx context.Context, url string, opts ...Option) (*Ledger, error) {
@@ -67,16 +74,17 @@ func Open(ctx context.Context, url string, opts ...Option) (*Ledger, error) {
 	}
 	config.MaxConns = max(config.MaxConns, 8)
 	config.ConnConfig.RuntimeParams["application_name"] = "gitopsd"
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, failure("open ledger", err)
-	}
-	l := &Ledger{pool: pool, ttl: 15 * time.Second, log: slog.New(slog.DiscardHandler)}
+	l := &Ledger{ttl: 15 * time.Second, log: slog.New(slog.DiscardHandler)}
 	for _, opt := range opts {
 		opt(l)
 	}
-	if err := migrate(ctx, pool); err != nil {
-		pool.Close()
+	config.BeforeConnect = l.login
+	l.pool, err = pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, failure("open ledger", err)
+	}
+	if err := migrate(ctx, l.pool); err != nil {
+		l.pool.Close()
 		return nil, failure("open ledger: bring schema up to date", err)
 	}
 	return l, nil

@@ -15,7 +15,7 @@ import (
 // fail with fault.Conflict unless the run is running, and the run does not end
 // while one is under way. It is closed with l.
 func (l *Ledger) ForRun(run string) *Ledger {
-	return &Ledger{pool: l.pool, ttl: l.ttl, log: l.log, run: run}
+	return &Ledger{pool: l.pool, ttl: l.ttl, log: l.log, login: l.login, run: run}
 }
 
 // Settle appends an event and stores how its state ended, in one step. A state

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
@@ -39,7 +40,8 @@ const (
 
 // Config says what to run, and on what.
 type Config struct {
-	URL      string // of the Postgres database
+	URL      string                                       // of the Postgres database
+	Login    func(context.Context, *pgx.ConnConfig) error // called before each connection, with a password that changes; nil: the URL says all
 	Machines []pipeline.Machine
 	Tasks    map[string]pipeline.Task // by name; each must end soon after its context does
 	Ledger   pipeline.Ledger
@@ -100,6 +102,11 @@ func (e *Engine) launch(ctx context.Context) error {
 	}
 	config.MaxConns = connections
 	config.ConnConfig.RuntimeParams["application_name"] = "gitopsd-engine"
+	if config.BeforeConnect = e.Login; e.Login != nil { // at its start, DBOS connects once past the pool
+		if err := e.Login(ctx, config.ConnConfig); err != nil {
+			return err
+		}
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return err

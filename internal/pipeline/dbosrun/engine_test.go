@@ -209,6 +209,22 @@ func TestLongErrorsAreCut(t *testing.T) {
 	}
 }
 
+// What logs in may change while the engine runs.
+func TestConnectionsLogInAsToldThen(t *testing.T) {
+	t.Parallel()
+	b := setUp(t, map[string]pipeline.Task{"Work": ok}, machine(task("Work", "")))
+	must(t, b.engine.Close(0))
+	b.config.URL = strings.Replace(b.url, "user=postgres", "user=nobody_yet", 1) // as it stands, nobody gets in
+	b.config.Login = func(_ context.Context, c *pgx.ConnConfig) error {
+		c.User = "postgres"
+		return nil
+	}
+	b.launch()
+	if r := b.run("acme"); r.Status != pipeline.Succeeded {
+		t.Errorf("the run is %s: %+v", r.Status, r.Failure)
+	}
+}
+
 func TestStartingTwiceIsOneRun(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int64
