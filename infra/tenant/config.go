@@ -48,9 +48,10 @@ type Config struct {
 	Edge   Edge        `json:"edge"`
 	// UID is the tenant's user and group on the file system, unique in the cell.
 	UID int `json:"uid"`
-	// Environment is what the container gets in plain text, Secrets what it gets
-	// from Secrets Manager: each variable's ARN. Those must begin with
-	// Shared.SecretPrefix: the execution role reads no others.
+	// Environment is what the container gets in plain text beside what the agent
+	// is told, Secrets what it gets from Secrets Manager (see AgentSecrets): each
+	// variable's ARN. Those must begin with Shared.SecretPrefix: the execution
+	// role reads no others.
 	Environment map[string]string `json:"environment,omitempty"`
 	Secrets     map[string]string `json:"secrets,omitempty"`
 	// Certificate is one that was issued, of the hosts it is for. Without one,

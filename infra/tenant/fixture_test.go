@@ -22,8 +22,7 @@ func config(change ...func(*tenant.Config)) tenant.Config {
 			Database:  model.Database{Enabled: true, Connections: 10}, Cache: model.Cache{Enabled: true},
 		},
 		Shared: shared(), Edge: tenant.EdgeTenant, UID: 10_007,
-		Environment: map[string]string{"GITOPSD_TENANT": "acme"},
-		Secrets:     map[string]string{"GITOPSD_AGENT": shared().SecretPrefix + "acme/agent"},
+		Secrets: tenant.AgentSecrets(shared().SecretPrefix + "acme-AbCdEf"),
 	}
 	for _, f := range change {
 		f(&c)

@@ -174,7 +174,7 @@ func TestService(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := containers[0]
-	if c.Name != tenant.Container || c.User != "10007:10007" || len(c.Secrets) != 1 || !c.MountPoints[0].ReadOnly {
+	if c.Name != tenant.Container || c.User != "10007:10007" || len(c.Secrets) != 3 || !c.MountPoints[0].ReadOnly {
 		t.Errorf("container %+v", c)
 	}
 	for _, p := range c.PortMappings {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -139,7 +138,7 @@ func (p *program) container(logs *aws.Named) pulumi.Map {
 		"mountPoints": pulumi.Array{pulumi.Map{
 			"sourceVolume": pulumi.String("releases"), "containerPath": pulumi.String(VolumePath), "readOnly": pulumi.Bool(true),
 		}},
-		"environment": pairs(p.c.Environment, "name", "value"),
+		"environment": pairs(p.c.agentEnvironment(), "name", "value"),
 		"secrets":     pairs(p.c.Secrets, "name", "valueFrom"),
 		// The runtime's health, not the app's: an app that is broken is no reason
 		// to replace the container, whose successor would run the same.
@@ -167,14 +166,9 @@ func (p *program) container(logs *aws.Named) pulumi.Map {
 	}
 }
 
-// stopSeconds is what a container gets to end in: the agent's 30 s for requests
-// in flight, the app's 30 s, and some.
+// stopSeconds is what a container gets to end in: lingerTime, the agent's 30 s
+// for requests in flight, the app's 30 s, and some.
 const stopSeconds = 75
-
-// HealthCommand asks the agent whether the runtime is well.
-func HealthCommand() []string {
-	return []string{"CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:" + strconv.Itoa(ControlPort) + "/-/runtime"}
-}
 
 // pairs returns a map as ECS has it: a list, in a fixed order.
 func pairs(m map[string]string, key, value string) pulumi.Array {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -64,7 +65,11 @@ func New(cfg Config, log *slog.Logger) (_ *Agent, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("clear local directory: %w", err)
 	}
-	if a.output, err = openLog(filepath.Join(cfg.Local, "app.log")); err != nil {
+	var also io.Writer
+	if cfg.Stdout {
+		also = os.Stdout
+	}
+	if a.output, err = openLog(filepath.Join(cfg.Local, "app.log"), also); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	if a.public, err = net.Listen("tcp", cfg.Listen); err != nil {
@@ -110,12 +115,17 @@ func (a *Agent) Addr() net.Addr { return a.public.Addr() }
 // Control returns the address of the port with /-/runtime, /-/app and /-/ring.
 func (a *Agent) Control() net.Addr { return a.private.Addr() }
 
-// Run serves until ctx ends, then lets what is in flight finish and stops the
-// app. It returns an error only if a port failed.
+// Run serves until ctx ends and some, if configured, then lets what is in flight
+// finish and stops the app. It returns an error only if a port failed.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.release()
-	ctx, cancel := context.WithCancel(ctx)
+	told := ctx
+	ctx, cancel := context.WithCancel(context.WithoutCancel(told))
 	defer cancel()
+	defer context.AfterFunc(told, func() {
+		a.control.stopping.Store(true)
+		time.AfterFunc(time.Duration(a.cfg.Linger), cancel)
+	})()
 	broken := make(chan error, 2)
 	public := &http.Server{
 		Handler: a.proxy, ErrorLog: discard(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,

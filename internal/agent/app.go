@@ -145,7 +145,7 @@ func (l *launcher) try(ctx context.Context, p release.Pointer, b build, path str
 			_ = os.RemoveAll(dir)
 		}
 	}()
-	file, err := readSettings(l.cfg.Environment)
+	file, err := l.cfg.settings()
 	if err != nil {
 		return nil, err
 	}

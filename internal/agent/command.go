@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -11,22 +12,36 @@ import (
 	"syscall"
 )
 
-// Main runs an agent as a process: until SIGTERM or SIGINT.
+// Main runs an agent as a process: until SIGTERM or SIGINT. Its configuration
+// is a file's, or else that of its environment.
 func Main(args []string, stderr io.Writer) error {
 	flags := flag.NewFlagSet("gitopsd-agent", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	path := flags.String("config", "", "`file` with the configuration (JSON, mode 0600)")
+	path := flags.String("config", "", "`file` with the configuration (JSON, mode 0600); without one, it is in the environment")
+	checking := flags.Bool("check", false, "ask the agent that runs whether it is well, and end")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
 		return err
-	case *path == "":
-		return errors.New("-config is needed")
+	case flags.NArg() > 0:
+		return fmt.Errorf("unknown argument %q", flags.Arg(0))
 	}
-	cfg, err := Load(*path)
+	load := func() (Config, error) { return FromEnvironment(os.Environ()) }
+	if *path != "" {
+		load = func() (Config, error) { return Load(*path) }
+	}
+	cfg, err := load()
 	if err != nil {
 		return err
+	}
+	if *checking {
+		return check(cfg.Control)
+	}
+	if cfg.hidden {
+		if err := hide(); err != nil {
+			return fmt.Errorf("keep the environment from the app: %w", err)
+		}
 	}
 	// Whoever reads stderr may go away; that is no reason for the agent to. Not
 	// ignored but caught: the app must not inherit it.

@@ -10,7 +10,8 @@ import (
 )
 
 // Config is what an agent is told at its start. It holds keys, so its file
-// must be readable by its owner alone.
+// must be readable by its owner alone. In a container there is none: see
+// FromEnvironment.
 type Config struct {
 	Tenant   string `json:"tenant"`
 	Instance string `json:"instance"` // e.g. "acme-0"
@@ -28,11 +29,20 @@ type Config struct {
 	// like, and the tenant's secrets. It is read at every start of the app.
 	Environment string `json:"environment,omitempty"`
 
+	// Stdout has what the app prints go to standard output as well as to app.log.
+	Stdout bool `json:"stdout,omitempty"`
+
 	Poll         Duration `json:"poll,omitzero"`         // between two looks at the pointer; default 1s
 	StartTimeout Duration `json:"startTimeout,omitzero"` // for a new app to be healthy; default 30s
 	Drain        Duration `json:"drain,omitzero"`        // for requests to a replaced app to end; default 30s
 	StopGrace    Duration `json:"stopGrace,omitzero"`    // between SIGTERM and SIGKILL; default 30s
 	Hold         Duration `json:"hold,omitzero"`         // a request waits this long for a crashed app; default 10s
+	// Linger is for how long the public port stays open once the agent was told
+	// to stop: as long as others may take to learn of it. Default 0.
+	Linger Duration `json:"linger,omitzero"`
+
+	values map[string]string // instead of Environment: of a container
+	hidden bool              // the keys are in the process's environment
 }
 
 // Load reads a configuration file and fills in the defaults.
@@ -81,6 +91,7 @@ func (c Config) complete() (Config, error) {
 		{&c.Drain, 30 * time.Second},
 		{&c.StopGrace, 30 * time.Second},
 		{&c.Hold, 10 * time.Second},
+		{&c.Linger, 0},
 	} {
 		if *d.value == 0 {
 			*d.value = Duration(d.fallback)

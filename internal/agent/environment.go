@@ -16,20 +16,21 @@ import (
 // searchPath is the PATH of every app.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// settings is the content of the environment file.
+// settings is what the platform gives an app: the content of the environment file.
 type settings struct {
 	values map[string]string
 	digest string // equal for equal values
 }
 
-// readSettings reads the environment file; without one there are no values.
-func readSettings(path string) (settings, error) {
-	values := map[string]string{}
-	if path != "" {
+// settings reads the environment file; without one, a container's values count.
+func (c Config) settings() (settings, error) {
+	values := c.values
+	if path := c.Environment; path != "" {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			return settings{}, fmt.Errorf("read environment file: %w", err)
 		}
+		values = nil
 		if err := json.Unmarshal(b, &values); err != nil {
 			// The decoder's own message could quote a secret.
 			return settings{}, fmt.Errorf("read environment file %s: not a JSON object of strings", path)

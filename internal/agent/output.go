@@ -22,11 +22,19 @@ type logFile struct {
 	path string
 	f    *os.File
 	size int64
+	also *forward // nil for none
 }
 
-func openLog(path string) (*logFile, error) {
+// openLog opens app.log. Its lines go to also, too, unless that is nil.
+func openLog(path string, also io.Writer) (*logFile, error) {
 	l := &logFile{path: path}
-	return l, l.open()
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	if also != nil {
+		l.also = newForward(also)
+	}
+	return l, nil
 }
 
 func (l *logFile) open() error {
@@ -49,15 +57,17 @@ func (l *logFile) line(release, text string) {
 	if l.size >= maxLog {
 		l.rotate()
 	}
-	if l.f == nil {
-		return
-	}
 	b := time.Now().UTC().AppendFormat(make([]byte, 0, len(text)+48), "2006-01-02T15:04:05.000Z ")
 	b = append(b, release[:min(12, len(release))]...)
 	b = append(b, ' ')
-	b = append(b, text...)
-	n, _ := l.f.Write(append(b, '\n'))
-	l.size += int64(n)
+	b = append(append(b, text...), '\n')
+	if l.also != nil {
+		l.also.line(b)
+	}
+	if l.f != nil {
+		n, _ := l.f.Write(b)
+		l.size += int64(n)
+	}
 }
 
 func (l *logFile) rotate() {
@@ -77,6 +87,49 @@ func (l *logFile) close() {
 		l.f = nil
 	}
 	l.size = 0
+	if l.also != nil {
+		l.also.close()
+		l.also = nil
+	}
+}
+
+const (
+	maxForwarded = 1024        // lines that wait for whoever reads them
+	lastForward  = time.Second // for the last of them
+)
+
+// forward passes lines on to a writer that may block: what it cannot take is
+// lost, for an app must not wait for the reader of its logs.
+type forward struct {
+	lines chan []byte
+	ended chan struct{}
+}
+
+func newForward(w io.Writer) *forward {
+	f := &forward{lines: make(chan []byte, maxForwarded), ended: make(chan struct{})}
+	go func() {
+		defer close(f.ended)
+		for line := range f.lines {
+			_, _ = w.Write(line)
+		}
+	}()
+	return f
+}
+
+func (f *forward) line(b []byte) {
+	select {
+	case f.lines <- b:
+	default:
+	}
+}
+
+// close waits for the lines that are on their way, but not for long.
+func (f *forward) close() {
+	close(f.lines)
+	select {
+	case <-f.ended:
+	case <-time.After(lastForward):
+	}
 }
 
 // tail keeps an app's last lines.

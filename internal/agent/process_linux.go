@@ -13,6 +13,17 @@ func sysProcAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
+// hide keeps this process's memory and environment, with the keys in it, from
+// the app, which is the same user's.
+func hide() error {
+	const notDumpable = 0
+	_, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_DUMPABLE, notDumpable, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // Constants of waitid(2) that the standard library keeps to itself.
 const (
 	waitAll    = 0 // P_ALL

@@ -143,7 +143,7 @@ func (s *supervisor) consider(ctx context.Context, p release.Pointer) {
 	s.latest = p
 	s.abandon(&s.newer)
 	if s.serving != nil && s.serving.digest == p.SHA256 {
-		if file, err := readSettings(s.cfg.Environment); err == nil && file.digest == s.serving.settings {
+		if file, err := s.cfg.settings(); err == nil && file.digest == s.serving.settings {
 			s.serving.pointer = p
 			s.board.update(func(r *Report) {
 				r.Seq, r.Commit = p.Seq, p.Commit

@@ -93,6 +93,13 @@ func routes() http.Handler {
 			"env": os.Environ(), "pid": os.Getpid(), "pgid": syscall.Getpgrp(), "dir": dir, "tmp": len(entries),
 		})
 	})
+	mux.HandleFunc("GET /parent", func(w http.ResponseWriter, r *http.Request) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", os.Getppid()))
+		if err != nil {
+			b = []byte(err.Error())
+		}
+		_, _ = w.Write(b)
+	})
 	mux.HandleFunc("GET /header", func(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"host": r.Host, "uri": r.RequestURI, "header": r.Header})
 	})
