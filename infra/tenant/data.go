@@ -8,13 +8,15 @@ import (
 	"github.com/gitopsd/gitopsd/infra/aws"
 )
 
+// MasterUser is who makes roles and databases in a tenant's own cluster.
+const MasterUser = "gitopsd"
+
 // Sizes of what is dedicated. Aurora's are in capacity units of 2 GiB: at its
 // least it costs little and wakes at once.
 const (
 	databaseMin  = 0.5
 	databaseMax  = 8
 	backupDays   = 14
-	masterUser   = "gitopsd"
 	databasePort = 5432
 	cachePort    = 6379
 )
@@ -28,7 +30,7 @@ func (p *program) database() {
 	name := p.c.dataName()
 	cluster := aws.Make(p.Scope, "database", aws.DatabaseArgs{
 		Identifier: name, Engine: "aurora-postgresql", EngineMode: "provisioned", EngineVersion: s.DatabaseVersion,
-		MasterUsername: masterUser, ManagePassword: true, SecretKey: aws.S(s.KMSKey), IAMAuthentication: true,
+		MasterUsername: MasterUser, ManagePassword: true, SecretKey: aws.S(s.KMSKey), IAMAuthentication: true,
 		SubnetGroup: aws.S(s.DatabaseSubnets), ParameterGroup: aws.S(s.DatabaseParameters),
 		SecurityGroups: []pulumi.StringInput{aws.S(s.DataGroup)}, StorageEncrypted: true, KMSKey: aws.S(s.KMSKey),
 		BackupDays: backupDays, CopyTags: true, DeletionProtection: !p.c.Withdrawn,

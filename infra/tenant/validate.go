@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// minUID is the smallest user of a tenant: below are the image's and ours.
-const minUID = 10_000
+// MinUID is the smallest user of a tenant: below are the image's and ours.
+const MinUID = 10_000
 
 func (c Config) validate() error {
 	var errs []error
@@ -24,8 +24,8 @@ func (c Config) validate() error {
 	default:
 		errs = append(errs, errEdge)
 	}
-	if c.UID < minUID {
-		errs = append(errs, fmt.Errorf("uid %d is below %d", c.UID, minUID))
+	if c.UID < MinUID {
+		errs = append(errs, fmt.Errorf("uid %d is below %d", c.UID, MinUID))
 	}
 	for name, arn := range c.Secrets {
 		if c.Shared.SecretPrefix == "" || !strings.HasPrefix(arn, c.Shared.SecretPrefix) {
