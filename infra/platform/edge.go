@@ -129,8 +129,8 @@ func (p *program) balancer(e *edge, logs *aws.Bucket) {
 	e.targets = aws.Make(p.Scope, "edge", aws.TargetGroupArgs{
 		Name: p.c.Name(aws.MaxTargetGroup), Port: edgePort, Protocol: "HTTP", TargetType: "instance", VPC: p.net.vpc,
 		DeregistrationDelay: 30, Algorithm: "least_outstanding_requests",
-		// Whoever does not come from CloudFront is refused by Caddy, too: then it is up.
-		HealthCheck: aws.TargetHealth{Path: "/", Protocol: "HTTP", Interval: 10, Timeout: 5, Healthy: 2, Unhealthy: 3, Matcher: "403"},
+		// What the edge answers without the secret, once it has read the routes.
+		HealthCheck: aws.TargetHealth{Path: "/-/edge", Protocol: "HTTP", Interval: 10, Timeout: 5, Healthy: 2, Unhealthy: 3, Matcher: "200"},
 	})
 	certificate := p.certificate(e, "origin", p.c.originHost(), p.c.Region)
 	listener := aws.Make(p.Scope, "edge", aws.ListenerArgs{

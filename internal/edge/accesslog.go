@@ -3,6 +3,7 @@ package edge
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -42,18 +43,24 @@ type accessLog struct {
 }
 
 func openAccessLog(path string, log *slog.Logger) (*accessLog, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("access log: %w", err)
-	}
 	l := &accessLog{
 		path: path, limit: logFile, log: log,
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	if err := l.open(); err != nil {
+	if path == Stdout {
+		l.file, l.limit = os.Stdout, math.MaxInt64 // whoever reads it bounds it
+	} else if err := l.create(); err != nil {
 		return nil, fmt.Errorf("access log: %w", err)
 	}
 	go l.run()
 	return l, nil
+}
+
+func (l *accessLog) create() error {
+	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
+		return err
+	}
+	return l.open()
 }
 
 func (l *accessLog) open() error {
@@ -76,7 +83,7 @@ func (l *accessLog) close() {
 	<-l.done
 	l.out.Lock()
 	defer l.out.Unlock()
-	if l.file != nil {
+	if l.file != nil && l.path != Stdout {
 		_ = l.file.Close()
 	}
 }

@@ -20,7 +20,7 @@ import (
 // changes, so it is listed once: most requests are for what is not in it, and
 // then cost no look at the disk.
 type assets struct {
-	dir  string  // <bucket>/<digest>
+	dir  string  // <bucket>/<digest>, or <releases>/<digest>/static
 	last *assets // of the release before: pages still open ask for its files
 
 	mu     sync.Mutex
@@ -47,7 +47,7 @@ const (
 // nextAssets returns the tree of a route, which is the one before if it is the
 // same.
 func nextAssets(was *assets, r *Route) *assets {
-	if r.Static == "" {
+	if r.Static == "" || r.Bucket == "" {
 		return nil
 	}
 	dir := filepath.Join(r.Bucket, r.Static)
@@ -170,7 +170,7 @@ func (a *assets) serve(w http.ResponseWriter, r *http.Request, f *asset) bool {
 // file leaves it in browsers' caches.
 func (f *asset) tag(a *assets, file *os.File) string {
 	f.once.Do(func() {
-		f.etag = fmt.Sprintf("\"%.16s-%x-%x\"", filepath.Base(a.dir), f.size, sha256.Sum256([]byte(f.name)))
+		f.etag = fmt.Sprintf("\"%x-%x\"", f.size, sha256.Sum256([]byte(filepath.Join(a.dir, f.name))))
 		if f.size > maxHashed {
 			return
 		}

@@ -11,6 +11,7 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10 // CloudFront's bound of a request without its body
+	originHeaderBytes = 64 << 10 // with what CloudFront and a load balancer add
 	drainTimeout      = 10 * time.Second
 
 	dialTimeout = 2 * time.Second
@@ -56,15 +57,19 @@ func caddyConfig(c Config) ([]byte, error) {
 			},
 		},
 	}
+	headerBytes := maxHeaderBytes
+	if c.Origin {
+		headerBytes = originHeaderBytes
+	}
 	server := object{
 		"listen":              listen,
 		"protocols":           []string{"h1"},
 		"automatic_https":     object{"disable": true},
 		"read_header_timeout": readHeaderTimeout.String(),
 		"idle_timeout":        idleTimeout.String(),
-		"max_header_bytes":    maxHeaderBytes,
+		"max_header_bytes":    headerBytes,
 		"routes": []object{{
-			"handle": []object{{"handler": "gitopsd_cdn"}, {"handler": "gitopsd_gate"}, proxy},
+			"handle": []object{{"handler": "gitopsd_front"}, {"handler": "gitopsd_gate"}, proxy},
 		}},
 	}
 	return json.MarshalIndent(object{

@@ -2,14 +2,16 @@
 // functions, the static origin, and Caddy, which takes a request's tenant
 // header to one of the tenant's instances.
 //
-//	browser ─► gitopsd_cdn ─────────────► gitopsd_gate ─► reverse_proxy ─► agent
+//	browser ─► gitopsd_front ───────────► gitopsd_gate ─► reverse_proxy ─► agent
 //	           viewer-request.js          secret, tenant  upstreams.tenants
 //	           bucket (GET, HEAD)         header, host
 //	           viewer-response.js
 //
 // The part before the gate is the CDN's, the gate and the proxy are Caddy's, as
 // on AWS, where a network lies between them: the gate trusts nothing but the
-// shared secret.
+// shared secret. There (Config.Origin) CloudFront runs the functions, the front
+// only counts and logs, and what comes without the secret is refused, but for
+// a load balancer's question at HealthPath.
 //
 // Routes come as one file a tenant in a directory; instances come from each
 // tenant's SRV record. Both end in a table:

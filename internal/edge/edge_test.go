@@ -138,7 +138,15 @@ func (f *fixture) start() {
 	f.eventually("the edge to serve", func() bool {
 		select {
 		case err := <-f.exited:
-			f.t.Fatalf("edge exited: %v\n%s", err, f.stderr)
+			if !strings.Contains(f.stderr.String(), "address already in use") {
+				f.t.Fatalf("edge exited: %v\n%s", err, f.stderr)
+			}
+			// Another process took a port that was free a moment ago.
+			f.cfg.Addr, f.cfg.Admin, f.stderr = freeAddr(f.t), freeAddr(f.t), &lockedBuffer{}
+			f.writeConfig()
+			if err := f.launch(); err != nil {
+				f.t.Fatal(err)
+			}
 		default:
 		}
 		res, err := http.Get("http://" + f.cfg.Admin + "/healthz")

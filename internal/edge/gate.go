@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 type gate struct {
 	table  *table
 	secret [sha256.Size]byte // its hash: comparing hashes tells nothing of the length
+	origin bool              // the CDN is elsewhere
 }
 
 // Reasons to refuse, for the log.
@@ -30,8 +32,8 @@ var (
 	errUnadmitted = errors.New("the gate did not admit this request")
 )
 
-func newGate(t *table, secret string) *gate {
-	return &gate{table: t, secret: sha256.Sum256([]byte(secret))}
+func newGate(t *table, secret string, origin bool) *gate {
+	return &gate{table: t, secret: sha256.Sum256([]byte(secret)), origin: origin}
 }
 
 // admit checks a request and removes what it was checked by.
@@ -56,10 +58,15 @@ func (g *gate) admit(r *http.Request) (*entry, error) {
 	if !g.table.owns(e, bareHost(r.Host)) {
 		return nil, caddyhttp.Error(http.StatusForbidden, errNotOwner)
 	}
-	if s := e.instances.Load(); s == nil || len(s.all) == 0 {
-		return nil, caddyhttp.Error(http.StatusServiceUnavailable, errNotReady)
-	}
 	return e, nil
+}
+
+// ready fails if a tenant has no instance to go to.
+func (e *entry) ready() error {
+	if s := e.instances.Load(); s == nil || len(s.all) == 0 {
+		return caddyhttp.Error(http.StatusServiceUnavailable, errNotReady)
+	}
+	return nil
 }
 
 // isTenant is tenantPattern, without a regular expression's price.
@@ -86,7 +93,18 @@ func (g *gate) prepare(r *http.Request, e *entry) {
 		h["Connection"] = plainConnection(c)
 	}
 	h[agentHeader] = *e.keyHeader.Load()
+	if g.origin {
+		// The proxy says who asked: here that is the viewer, who came by TLS.
+		r.RemoteAddr = net.JoinHostPort(viewerAddress(r), "0")
+		delete(h, "X-Forwarded-For")
+		delete(h, "X-Forwarded-Host")
+		h["X-Forwarded-Proto"] = https
+		caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, true)
+	}
 }
+
+// https is a header's values, shared between requests and never changed.
+var https = []string{"https"}
 
 // plainConnection keeps what a client may say of its connection. By any other
 // word it could have the proxy drop a header that we set.
@@ -130,6 +148,17 @@ func (h *gateHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	if err != nil {
 		return err
 	}
+	v, ok := visitOf(r)
+	if !ok {
+		return errUnadmitted
+	}
+	v.entry = e
+	if h.gate.origin && v.static(w, r) {
+		return nil
+	}
+	if err := e.ready(); err != nil {
+		return err
+	}
 	h.gate.prepare(r, e)
 	// The tenant admitted here, and no header, is what the upstreams go by.
 	caddyhttp.SetVar(r.Context(), admittedKey, e)
@@ -166,7 +195,7 @@ func (u *upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, err
 	if !ok {
 		return nil, errUnadmitted
 	}
-	v, ok := caddyhttp.GetVar(r.Context(), visitKey).(*visit)
+	v, ok := visitOf(r)
 	if !ok {
 		return nil, errUnadmitted
 	}
@@ -190,6 +219,6 @@ func (u *upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, err
 // Interface guards.
 var (
 	_ caddyhttp.MiddlewareHandler = (*gateHandler)(nil)
-	_ caddyhttp.MiddlewareHandler = (*cdnHandler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*frontHandler)(nil)
 	_ reverseproxy.UpstreamSource = (*upstreams)(nil)
 )

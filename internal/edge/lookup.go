@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
 )
 
 // Bounds of how long an answer is taken for true. A change announces itself
@@ -22,18 +25,46 @@ const (
 // exchangeTimeout bounds one question.
 const exchangeTimeout = time.Second
 
-// asker asks one DNS server over a connection of its own, which it keeps. Not
-// safe for concurrent use.
-type asker struct {
-	server string
-	conn   *dns.Conn
+// nameServers returns the host:port of the servers that a configuration means.
+func nameServers(configured string) ([]string, error) {
+	if configured != SystemDNS {
+		return []string{configured}, nil
+	}
+	system, err := dns.ClientConfigFromFile("/etc/resolv.conf")
+	if err != nil {
+		return nil, fault.Errorf(fault.Invalid, "name servers of the system: %w", err)
+	}
+	var servers []string
+	for _, s := range system.Servers {
+		servers = append(servers, net.JoinHostPort(s, system.Port))
+	}
+	if len(servers) == 0 {
+		return nil, fault.Errorf(fault.Invalid, "name servers of the system: /etc/resolv.conf has none")
+	}
+	return servers, nil
 }
+
+// asker asks one DNS server over a connection of its own, which it keeps; the
+// next one after a failure. Not safe for concurrent use.
+type asker struct {
+	servers []string
+	turn    int
+	conn    *dns.Conn
+}
+
+func (a *asker) server() string { return a.servers[a.turn%len(a.servers)] }
 
 func (a *asker) close() {
 	if a.conn != nil {
 		_ = a.conn.Close()
 		a.conn = nil
 	}
+}
+
+// fail has the next question go to another server, if there is one.
+func (a *asker) fail() {
+	a.close()
+	a.turn++
 }
 
 // ask returns the server's answer. A connection that failed once is not used
@@ -45,29 +76,28 @@ func (a *asker) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg, e
 	res, err := a.exchange(ctx, client, q)
 	if err == nil && res.Truncated {
 		client.Net = "tcp"
-		res, _, err = client.ExchangeContext(ctx, q, a.server)
+		res, _, err = client.ExchangeContext(ctx, q, a.server())
+	}
+	if err == nil && res.Rcode != dns.RcodeSuccess && res.Rcode != dns.RcodeNameError {
+		err = errors.New(dns.RcodeToString[res.Rcode])
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask %s for %s: %w", a.server, name, err)
-	}
-	if res.Rcode != dns.RcodeSuccess && res.Rcode != dns.RcodeNameError {
-		return nil, fmt.Errorf("ask %s for %s: %s", a.server, name, dns.RcodeToString[res.Rcode])
+		err = fmt.Errorf("ask %s for %s: %w", a.server(), name, err)
+		a.fail()
+		return nil, err
 	}
 	return res, nil
 }
 
 func (a *asker) exchange(ctx context.Context, client *dns.Client, q *dns.Msg) (*dns.Msg, error) {
 	if a.conn == nil {
-		conn, err := client.DialContext(ctx, a.server)
+		conn, err := client.DialContext(ctx, a.server())
 		if err != nil {
 			return nil, err
 		}
 		a.conn = conn
 	}
 	res, _, err := client.ExchangeWithConnContext(ctx, q, a.conn)
-	if err != nil {
-		a.close()
-	}
 	return res, err
 }
 

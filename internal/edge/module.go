@@ -15,7 +15,7 @@ import (
 // register makes the edge's modules known to Caddy, whose registry is the
 // process's: once.
 var register = sync.OnceFunc(func() {
-	for _, m := range []caddy.Module{&app{}, &cdnHandler{}, &gateHandler{}, &upstreams{}} {
+	for _, m := range []caddy.Module{&app{}, &frontHandler{}, &gateHandler{}, &upstreams{}} {
 		caddy.RegisterModule(m)
 	}
 })
@@ -33,7 +33,7 @@ type app struct {
 	resolver    *resolver
 	watcher     *watcher
 	access      *accessLog
-	cdn         *cdn
+	front       *front
 	gate        *gate
 	connections connections
 
@@ -67,18 +67,25 @@ func (a *app) Provision(caddy.Context) error {
 		return err
 	}
 	a.table = newTable(a.Domain, a.log)
-	a.resolver = newResolver(a.DNS, a.log)
+	servers, err := nameServers(a.DNS)
+	if err != nil {
+		return err
+	}
+	a.resolver = newResolver(servers, a.log)
 	if a.access, err = openAccessLog(a.AccessLog, a.log); err != nil {
 		return err
 	}
-	if a.cdn, err = newCDN(a.table, a.access, secret, a.log); err != nil {
-		return err
+	a.front = &front{table: a.table, access: a.access, log: a.log}
+	if !a.Origin {
+		if a.front.cdn, err = newCDN(a.table, secret, a.log); err != nil {
+			return err
+		}
 	}
-	a.gate = newGate(a.table, secret)
+	a.gate = newGate(a.table, secret, a.Origin)
 	ctx, stop := context.WithCancel(context.Background())
 	a.stop = stop
 	a.work.Go(func() { a.resolver.run(ctx) })
-	if a.watcher, err = newWatcher(a.Routes, a.table, a.resolver, a.log); err != nil {
+	if a.watcher, err = newWatcher(a.Routes, a.Remote, a.table, a.resolver, a.log); err != nil {
 		return err
 	}
 	a.work.Go(func() { a.watcher.run(ctx) })

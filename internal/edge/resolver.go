@@ -15,8 +15,8 @@ import (
 // the server does not answer, the instances stay and the questions become
 // fewer.
 type resolver struct {
-	server string
-	log    *slog.Logger
+	servers []string // host:port
+	log     *slog.Logger
 
 	mu         sync.Mutex
 	urgent     []*entry // first come, first served
@@ -51,8 +51,8 @@ const (
 	complainEvery = 10 * time.Second
 )
 
-func newResolver(server string, log *slog.Logger) *resolver {
-	r := &resolver{server: server, log: log, idle: make(chan struct{})}
+func newResolver(servers []string, log *slog.Logger) *resolver {
+	r := &resolver{servers: servers, log: log, idle: make(chan struct{})}
 	for i := range r.wake {
 		r.wake[i] = make(chan struct{}, 1)
 	}
@@ -120,7 +120,7 @@ func (r *resolver) notify(kind int) {
 // work takes entries and looks them up. take returns how long there is nothing
 // to take, 0 for until woken.
 func (r *resolver) work(ctx context.Context, kind int, take func() (*entry, time.Duration)) {
-	a := &asker{server: r.server}
+	a := &asker{servers: r.servers}
 	defer a.close()
 	for ctx.Err() == nil {
 		e, wait := take()

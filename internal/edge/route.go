@@ -20,8 +20,8 @@ type Route struct {
 	Tenant  string   `json:"tenant"`  // the file's stem
 	Hosts   []string `json:"hosts"`   // lower case, without port
 	SRV     string   `json:"srv"`     // name whose SRV records are the instances
-	Bucket  string   `json:"bucket"`  // directory with one static tree a release
-	Static  string   `json:"static"`  // release whose tree is served, or ""
+	Bucket  string   `json:"bucket"`  // directory with one static tree a release; none: no static files
+	Static  string   `json:"static"`  // release whose tree is served, as the tree's path in the bucket; or ""
 	EdgeKey string   `json:"edgeKey"` // what the tenant's agents demand in X-Gitopsd-Edge
 	Serial  uint64   `json:"serial"`  // a new value asks for the SRV record to be read at once
 }
@@ -34,7 +34,8 @@ const maxHosts = 100
 
 var (
 	tenantPattern = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
-	digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	// A bucket has a tree by its release's digest; a volume has it in the release.
+	treePattern = regexp.MustCompile(`^[0-9a-f]{64}(/static)?$`)
 )
 
 // parseRoute reads the route of the given tenant.
@@ -62,9 +63,9 @@ func (r *Route) validate(tenant string) error {
 		return fmt.Errorf("hosts: more than %d", maxHosts)
 	case !isName(r.SRV):
 		return fmt.Errorf("srv: %q is not a domain name", r.SRV)
-	case r.Static != "" && !digestPattern.MatchString(r.Static):
+	case r.Static != "" && !treePattern.MatchString(r.Static):
 		return fmt.Errorf("static: %q is not a digest", r.Static)
-	case r.Static != "" && !filepath.IsAbs(r.Bucket):
+	case r.Bucket != "" && !filepath.IsAbs(r.Bucket):
 		return fmt.Errorf("bucket: %q is not an absolute path", r.Bucket)
 	case r.EdgeKey == "" || !printable(r.EdgeKey):
 		return fmt.Errorf("edgeKey: missing or not printable")

@@ -87,10 +87,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	send(prometheus.GaugeValue, "gitopsd_edge_instances", "Ready instances of all tenants.", float64(ready))
 	send(prometheus.GaugeValue, "gitopsd_edge_connections", "Open connections of viewers, without upgraded ones.",
 		float64(a.connections.count()))
-	send(prometheus.GaugeValue, "gitopsd_edge_function_outcomes", "Outcomes of the functions that are remembered.",
-		float64(a.cdn.request.size()+a.cdn.response.size()))
+	if c := a.front.cdn; c != nil {
+		send(prometheus.GaugeValue, "gitopsd_edge_function_outcomes", "Outcomes of the functions that are remembered.",
+			float64(c.request.size()+c.response.size()))
+	}
 	send(prometheus.CounterValue, "gitopsd_edge_unknown_host_total", "Requests for a host that no tenant has.",
-		float64(a.cdn.unknown.Load()))
+		float64(a.front.unknown.Load()))
 	send(prometheus.CounterValue, "gitopsd_edge_dns_queries_total", "SRV records asked for.", float64(a.resolver.queries.Load()))
 	send(prometheus.CounterValue, "gitopsd_edge_dns_errors_total", "SRV records not answered for.", float64(a.resolver.errors.Load()))
 	send(prometheus.CounterValue, "gitopsd_edge_route_errors_total", "Route files refused or not readable.",

@@ -16,7 +16,8 @@ type table struct {
 	domain string // the platform's
 	log    *slog.Logger
 	index  atomic.Pointer[index]
-	mu     sync.Mutex // held by who replaces the index
+	mu     sync.Mutex  // held by who replaces the index
+	loaded atomic.Bool // the routes were read, at least once
 }
 
 // index is replaced as a whole when a tenant or a host comes or goes.

@@ -16,9 +16,21 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// rescanEvery is how often the directory is listed in case a notification got
-// lost.
-const rescanEvery = 10 * time.Second
+const (
+	// rescanEvery is how often the directory is listed in case a notification got
+	// lost.
+	rescanEvery = 10 * time.Second
+	// A directory that other hosts write to notifies of nothing. It is looked at
+	// so often; a file replaced in it by rename changes the directory's own
+	// stamp, so that one look tells whether there is anything to list.
+	lookEvery = time.Second
+	// relistEvery is how often it is listed all the same: on a metered file
+	// system that costs by the file.
+	relistEvery = 5 * time.Minute
+	// settledAfter is the age at which a stamp tells of every change: younger ones
+	// may stand for two changes within the clock's granularity.
+	settledAfter = 2 * time.Second
+)
 
 // watcher keeps the table true to the directory of routes.
 type watcher struct {
@@ -27,9 +39,12 @@ type watcher struct {
 	resolver *resolver
 	log      *slog.Logger
 
-	notify *fsnotify.Watcher
+	notify *fsnotify.Watcher    // nil: the directory is written to by other hosts
 	inode  os.FileInfo          // of the directory being watched
 	seen   map[string]fileState // by tenant: each file that was read, also the malformed
+
+	stamp  dirStamp  // of the directory when it was last listed
+	listed time.Time // with everything in it read; zero: it is to be listed again
 
 	errors atomic.Uint64 // files refused
 }
@@ -45,24 +60,37 @@ func (s fileState) is(i os.FileInfo) bool {
 	return s.info != nil && s.modified.Equal(i.ModTime()) && s.size == i.Size() && os.SameFile(s.info, i)
 }
 
-// newWatcher reads all routes, making the directory if it is missing.
-func newWatcher(dir string, t *table, r *resolver, log *slog.Logger) (*watcher, error) {
+// newWatcher reads all routes. The directory is made if it is missing, unless
+// others write it: then that is waited for.
+func newWatcher(dir string, remote bool, t *table, r *resolver, log *slog.Logger) (*watcher, error) {
+	w := &watcher{dir: dir, table: t, resolver: r, log: log, seen: map[string]fileState{}}
+	if remote {
+		w.look()
+		return w, nil
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
 	}
-	notify, err := fsnotify.NewWatcher()
-	if err != nil {
+	var err error
+	if w.notify, err = fsnotify.NewWatcher(); err != nil {
 		return nil, fmt.Errorf("watch routes: %w", err)
 	}
-	w := &watcher{dir: dir, table: t, resolver: r, log: log, notify: notify, seen: map[string]fileState{}}
 	w.scan() // watches first, so that nothing is missed in between
 	return w, nil
 }
 
-func (w *watcher) close() { _ = w.notify.Close() }
+func (w *watcher) close() {
+	if w.notify != nil {
+		_ = w.notify.Close()
+	}
+}
 
 // run follows the directory until ctx ends.
 func (w *watcher) run(ctx context.Context) {
+	if w.notify == nil {
+		w.poll(ctx)
+		return
+	}
 	rescan := time.NewTicker(rescanEvery)
 	defer rescan.Stop()
 	for {
@@ -82,6 +110,41 @@ func (w *watcher) run(ctx context.Context) {
 			}
 			w.follow(ev)
 		}
+	}
+}
+
+// poll looks at a directory of other hosts until ctx ends.
+func (w *watcher) poll(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			w.look()
+		}
+	}
+}
+
+// look lists the directory if it changed since it was last listed, or could
+// have. The stamp is taken first: what changes during the listing shows at the
+// next look.
+func (w *watcher) look() {
+	stamp, err := freshStamp(w.dir)
+	if err != nil {
+		w.log.Warn("routes cannot be looked at, all stay as they are", "dir", w.dir, "error", err)
+		w.listed = time.Time{}
+		return
+	}
+	now := time.Now()
+	if stamp == w.stamp && now.Sub(w.listed) < relistEvery && w.listed.Sub(stamp.changed()) > settledAfter {
+		return
+	}
+	w.stamp, w.listed = stamp, time.Time{}
+	before := w.errors.Load()
+	if w.scan() && w.errors.Load() == before {
+		w.listed = now
 	}
 }
 
@@ -111,17 +174,17 @@ func (w *watcher) commit(c change) {
 	}
 }
 
-// scan compares the whole directory with what was read. One that cannot be
-// listed changes nothing.
-func (w *watcher) scan() {
+// scan compares the whole directory with what was read, and reports whether it
+// could. One that cannot be listed changes nothing.
+func (w *watcher) scan() bool {
 	if err := w.watch(); err != nil {
 		w.log.Warn("routes are not watched, all stay as they are", "dir", w.dir, "error", err)
-		return
+		return false
 	}
 	files, err := os.ReadDir(w.dir)
 	if err != nil {
 		w.log.Warn("routes cannot be listed, all stay as they are", "dir", w.dir, "error", err)
-		return
+		return false
 	}
 	c, present := change{}, make(map[string]bool, len(files))
 	for _, f := range files {
@@ -135,12 +198,18 @@ func (w *watcher) scan() {
 		}
 		w.read(tenant, c)
 	}
+	if w.notify == nil && len(present) == 0 && len(w.seen) > 1 {
+		w.log.Warn("the routes are all gone at once, all stay as they are", "dir", w.dir)
+		return false
+	}
 	for tenant := range w.seen {
 		if !present[tenant] {
 			w.read(tenant, c) // looked for once more: it may have come back
 		}
 	}
 	w.commit(c)
+	w.table.loaded.Store(true)
+	return true
 }
 
 // watch makes sure that the directory now at the path is the one watched.
@@ -149,7 +218,8 @@ func (w *watcher) watch() error {
 	if err != nil {
 		return err
 	}
-	if w.inode != nil && os.SameFile(w.inode, info) {
+	if w.inode != nil && os.SameFile(w.inode, info) || w.notify == nil {
+		w.inode = info
 		return nil
 	}
 	_ = w.notify.Remove(w.dir) // of a directory that was replaced; else there is none

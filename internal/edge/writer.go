@@ -76,9 +76,7 @@ func (w *viewerWriter) FlushError() error {
 // response, whoever made it: it adds what is missing and removes what names
 // the servers behind.
 func policy(h http.Header) {
-	for _, name := range [...]string{"Server", "Via", "X-Powered-By", markerHeader} {
-		delete(h, name)
-	}
+	hide(h)
 	for _, s := range securityHeaders {
 		if _, ok := h[s.name]; !ok {
 			h[s.name] = s.values
@@ -86,6 +84,13 @@ func policy(h http.Header) {
 	}
 	if h["X-Frame-Options"] == nil && h["Content-Security-Policy"] == nil {
 		h["X-Frame-Options"] = sameOrigin
+	}
+}
+
+// hide removes what tells of the servers behind.
+func hide(h http.Header) {
+	for _, name := range [...]string{"Server", "Via", "X-Powered-By", markerHeader} {
+		delete(h, name)
 	}
 }
 
