@@ -149,7 +149,7 @@ func (t *terminal) instances(d console.Detail, now time.Time) error {
 		switch {
 		case column != 2:
 			return plain
-		case cell == "serving":
+		case cell == "serving", cell == "asleep":
 			return green
 		case cell == "failing" || cell == "not running":
 			return red

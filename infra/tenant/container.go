@@ -16,6 +16,9 @@ func (c Config) agentEnvironment() map[string]string {
 	if env == nil {
 		env = make(map[string]string)
 	}
+	if after := c.Tenant.Compute.IdleAfter; after > 0 {
+		env["GITOPSD_IDLE_AFTER"] = after.String()
+	}
 	maps.Copy(env, map[string]string{
 		"GITOPSD_TENANT":  c.Tenant.Tenant,
 		"GITOPSD_VOLUME":  VolumePath,

@@ -3,6 +3,7 @@ package tenant_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/gitopsd/gitopsd/infra/tenant"
 	"github.com/gitopsd/gitopsd/internal/agent"
@@ -12,7 +13,7 @@ import (
 // what the agent reads, all of it, and enough.
 func TestAgentUnderstandsItsContainer(t *testing.T) {
 	t.Parallel()
-	task := one(t, run(t, config()), "aws:ecs/taskDefinition:TaskDefinition")
+	task := one(t, run(t, config(func(c *tenant.Config) { c.Tenant.Compute.IdleAfter = 15 * time.Minute })), "aws:ecs/taskDefinition:TaskDefinition")
 	var containers []struct {
 		Environment []struct{ Name, Value string }
 		Secrets     []struct{ Name, ValueFrom string }
@@ -39,7 +40,7 @@ func TestAgentUnderstandsItsContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Tenant != "acme" || c.Volume != tenant.VolumePath || c.Listen != ":8080" || c.Control != ":8081" ||
-		c.ControlKey != "control" || c.EdgeKey != "edge" || !c.Stdout {
+		c.ControlKey != "control" || c.EdgeKey != "edge" || !c.Stdout || time.Duration(c.IdleAfter) != 15*time.Minute {
 		t.Errorf("the agent reads %+v", c)
 	}
 }

@@ -80,15 +80,15 @@ func New(cfg Config, log *slog.Logger) (_ *Agent, err error) {
 	}
 	a.starter = newStarter()
 	ring := make(chan struct{}, 1)
-	router := newRouter(time.Duration(cfg.Hold))
+	router, traffic := newRouter(time.Duration(cfg.Hold), time.Duration(cfg.StartTimeout)), &traffic{}
 	a.super = &supervisor{
-		cfg: cfg, vol: vol, router: router, board: newBoard(), ring: ring, log: a.log,
+		cfg: cfg, vol: vol, router: router, traffic: traffic, board: newBoard(), ring: ring, log: a.log,
 		launcher: &launcher{cfg: cfg, vol: vol, starter: a.starter, binaries: bin, log: a.output},
 	}
-	a.proxy = newProxy(cfg.EdgeKey, router, discard())
+	a.proxy = newProxy(cfg.EdgeKey, router, traffic, discard())
 	a.control = &control{
 		key: []byte(cfg.ControlKey), board: a.super.board, ring: ring, ended: a.ended,
-		inFlight: a.proxy.inFlight.Load,
+		inFlight: a.proxy.traffic.inFlight.Load,
 	}
 	return a, nil
 }
@@ -178,7 +178,7 @@ func (a *Agent) giveBack(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		switch now := a.proxy.requests.Load(); {
+		switch now := a.proxy.traffic.requests.Load(); {
 		case now != seen:
 			seen, given = now, 0
 		case given < times:
@@ -195,12 +195,12 @@ func (a *Agent) drain(public *http.Server) {
 	defer cancel()
 	public.SetKeepAlivesEnabled(false)
 	if public.Shutdown(ctx) != nil {
-		a.log.Warn("requests outlasted the drain deadline", "inFlight", a.proxy.inFlight.Load())
+		a.log.Warn("requests outlasted the drain deadline", "inFlight", a.proxy.traffic.inFlight.Load())
 	}
 	// Shutdown does not wait for connections that switched protocols.
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for a.proxy.inFlight.Load() > 0 {
+	for a.proxy.traffic.inFlight.Load() > 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

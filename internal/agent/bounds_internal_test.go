@@ -29,7 +29,7 @@ func TestBackoff(t *testing.T) {
 func TestHoldIsBounded(t *testing.T) {
 	t.Parallel()
 	const wait = 300 * time.Millisecond
-	r := newRouter(wait)
+	r := newRouter(wait, wait)
 	r.point(target{phase: Failing, hold: true})
 	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://app/", nil)
 	if err != nil {

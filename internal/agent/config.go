@@ -37,6 +37,9 @@ type Config struct {
 	Drain        Duration `json:"drain,omitzero"`        // for requests to a replaced app to end; default 30s
 	StopGrace    Duration `json:"stopGrace,omitzero"`    // between SIGTERM and SIGKILL; default 30s
 	Hold         Duration `json:"hold,omitzero"`         // a request waits this long for a crashed app; default 10s
+	// IdleAfter is for how long there must be no request, and none in flight, before
+	// the app is stopped; the next request starts it again. 0, the default: never.
+	IdleAfter Duration `json:"idleAfter,omitzero"`
 	// Linger is for how long the public port stays open once the agent was told
 	// to stop: as long as others may take to learn of it. Default 0.
 	Linger Duration `json:"linger,omitzero"`
@@ -91,6 +94,7 @@ func (c Config) complete() (Config, error) {
 		{&c.Drain, 30 * time.Second},
 		{&c.StopGrace, 30 * time.Second},
 		{&c.Hold, 10 * time.Second},
+		{&c.IdleAfter, 0},
 		{&c.Linger, 0},
 	} {
 		if *d.value == 0 {

@@ -29,6 +29,7 @@ const variablePrefix = "GITOPSD_"
 //	GITOPSD_EDGE_KEY     Config.EdgeKey
 //	GITOPSD_ENVIRONMENT  what the app is given, as a JSON object of strings
 //	GITOPSD_LOG          "stdout": what the app prints goes there as well
+//	GITOPSD_IDLE_AFTER   Config.IdleAfter
 //	GITOPSD_LINGER       Config.Linger
 func FromEnvironment(environ []string) (Config, error) {
 	c := Config{hidden: true, values: map[string]string{}}
@@ -36,7 +37,7 @@ func FromEnvironment(environ []string) (Config, error) {
 		"TENANT": &c.Tenant, "INSTANCE": &c.Instance, "VOLUME": &c.Volume, "LOCAL": &c.Local,
 		"LISTEN": &c.Listen, "CONTROL": &c.Control, "CONTROL_KEY": &c.ControlKey, "EDGE_KEY": &c.EdgeKey,
 	}
-	durations := map[string]*Duration{"LINGER": &c.Linger}
+	durations := map[string]*Duration{"IDLE_AFTER": &c.IdleAfter, "LINGER": &c.Linger}
 	var errs []error
 	for _, variable := range environ {
 		full, value, _ := strings.Cut(variable, "=")

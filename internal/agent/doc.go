@@ -10,7 +10,9 @@
 // The life of one app process:
 //
 //	starting ──healthy──► serving ──replaced──► draining ──idle or deadline──► stopping ──► gone
-//	   └──exit, deadline, superseded──► gone        └──exit──► run again, with back-off
+//	   │                     ├──exit──► run again, with back-off
+//	   │                     └──no request for long──► asleep, draining ──request──► starting
+//	   └──exit, deadline, superseded──► gone
 //
 // Invariants:
 //

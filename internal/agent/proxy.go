@@ -23,15 +23,30 @@ var forwardedHeaders = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-
 
 // proxy is the public port.
 type proxy struct {
-	key      []byte
-	router   *router
-	requests atomic.Uint64 // so far
-	inFlight atomic.Int64
-	reverse  httputil.ReverseProxy
+	key     []byte
+	router  *router
+	traffic *traffic
+	reverse httputil.ReverseProxy
 }
 
-func newProxy(edgeKey string, r *router, errorLog *log.Logger) *proxy {
-	p := &proxy{key: []byte(edgeKey), router: r}
+// traffic is what came to the public port and was let in.
+type traffic struct {
+	requests atomic.Uint64 // so far
+	inFlight atomic.Int64
+	last     atomic.Int64 // when one ended, in ns since 1970
+}
+
+// idle returns for how long there was no request; 0 if one is in flight.
+func (t *traffic) idle(now time.Time) time.Duration {
+	// In this order: a request that ends in between was recent.
+	if t.inFlight.Load() > 0 {
+		return 0
+	}
+	return now.Sub(time.Unix(0, t.last.Load()))
+}
+
+func newProxy(edgeKey string, r *router, t *traffic, errorLog *log.Logger) *proxy {
+	p := &proxy{key: []byte(edgeKey), router: r, traffic: t}
 	p.reverse = httputil.ReverseProxy{
 		Rewrite:      p.rewrite,
 		Transport:    r,
@@ -55,9 +70,12 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	p.requests.Add(1)
-	p.inFlight.Add(1)
-	defer p.inFlight.Add(-1)
+	p.traffic.requests.Add(1)
+	p.traffic.inFlight.Add(1)
+	defer func() {
+		p.traffic.last.Store(time.Now().UnixNano())
+		p.traffic.inFlight.Add(-1)
+	}()
 	if r.ContentLength >= 0 && r.ContentLength <= smallBody {
 		p.reverse.ServeHTTP(w, r)
 		return
@@ -152,7 +170,11 @@ func (p *proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.WriteHeader(http.StatusBadGateway) // nobody reads it
 		return
 	case errors.Is(err, errNoApp), errors.Is(err, errRefused):
-		if phase != Waiting {
+		switch phase {
+		case Waiting:
+		case Asleep: // on its way up, but not in time
+			phase = Starting
+		default:
 			phase = Failing
 		}
 		w.Header().Set(markerHeader, phase)

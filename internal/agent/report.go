@@ -10,14 +10,15 @@ const (
 	Waiting  = "waiting"  // nothing was ever published
 	Starting = "starting" // a first release is on its way to healthy
 	Serving  = "serving"
+	Asleep   = "asleep"  // stopped for want of requests; the next one starts it
 	Failing  = "failing" // nothing serves, because what should failed
 )
 
 // Report is what an agent says of its app at /-/app.
 type Report struct {
 	Phase       string    `json:"phase"`
-	Release     string    `json:"release,omitempty"` // serving
-	Seq         uint64    `json:"seq,omitempty"`     // pointer the serving release came from
+	Release     string    `json:"release,omitempty"` // serving, or asleep after it did
+	Seq         uint64    `json:"seq,omitempty"`     // pointer that release came from
 	Commit      string    `json:"commit,omitempty"`
 	Since       time.Time `json:"since,omitzero"` // the serving release took traffic
 	InFlight    int64     `json:"inFlight"`
@@ -26,6 +27,11 @@ type Report struct {
 	Failed      string    `json:"failed,omitempty"`      // its release
 	Failure     string    `json:"failure,omitempty"`     // why, in one line; also of a crash
 	FailureTail []string  `json:"failureTail,omitempty"` // the app's last lines, at most 20
+}
+
+// nothingServes takes back what is said of the release that served.
+func (r *Report) nothingServes() {
+	r.Phase, r.Release, r.Seq, r.Commit, r.Since = Failing, "", 0, "", time.Time{}
 }
 
 // settled reports whether the pointer with this number, or a later one, came

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// maxHeld bounds the requests that wait for a crashed app to come back.
+// maxHeld bounds the requests that wait for a crashed app to come back, or for
+// one that sleeps.
 const maxHeld = 512
 
 // errNoApp is a request that there is no app for.
@@ -17,7 +18,7 @@ var errNoApp = errors.New("no app is serving")
 // target is where requests go. It is never changed, only replaced.
 type target struct {
 	app      *app // nil for none
-	hold     bool // without an app: one is expected at once, so wait for it
+	hold     bool // without an app: one is expected at once, or to be woken: wait for it
 	phase    string
 	replaced chan struct{} // closed once another target took its place
 }
@@ -26,11 +27,13 @@ type target struct {
 type router struct {
 	now  atomic.Pointer[target]
 	held atomic.Int64
-	wait time.Duration
+	wait time.Duration // for an app that comes back
+	rise time.Duration // for one that is woken: it is started from nothing
+	wake chan struct{} // told that a request waits for a sleeping app
 }
 
-func newRouter(wait time.Duration) *router {
-	r := &router{wait: wait}
+func newRouter(wait, rise time.Duration) *router {
+	r := &router{wait: wait, rise: max(wait, rise), wake: make(chan struct{}, 1)}
 	r.now.Store(&target{phase: Waiting, replaced: make(chan struct{})})
 	return r
 }
@@ -77,8 +80,16 @@ func (r *router) RoundTrip(req *http.Request) (*http.Response, error) {
 		} else if !t.hold {
 			return nil, err
 		}
+		wait := r.wait
+		if t.phase == Asleep {
+			wait = r.rise
+			select {
+			case r.wake <- struct{}{}:
+			default: // told already
+			}
+		}
 		if deadline == nil {
-			timer := time.NewTimer(r.wait)
+			timer := time.NewTimer(wait)
 			defer timer.Stop()
 			deadline = timer.C
 		}

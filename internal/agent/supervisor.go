@@ -27,6 +27,7 @@ type supervisor struct {
 	vol      *release.Volume
 	launcher *launcher
 	router   *router
+	traffic  *traffic
 	board    *board
 	ring     <-chan struct{}
 	log      *slog.Logger
@@ -36,7 +37,9 @@ type supervisor struct {
 	unread   string        // the last error of reading it, to log each once
 	latest   release.Pointer
 	serving  *app
-	good     *app // the last one that served: what a crash brings back
+	good     *app // the last one that served: what a crash, or a request, brings back
+	asleep   bool // nothing serves because nothing was asked for
+	idle     *time.Timer
 	newer    *attempt
 	again    *attempt
 	timer    *time.Timer // until again is started
@@ -69,6 +72,8 @@ func (s *supervisor) run(ctx context.Context) {
 	s.results = make(chan result)
 	s.timer = time.NewTimer(time.Hour)
 	s.timer.Stop()
+	s.idle = time.NewTimer(time.Hour)
+	s.idle.Stop()
 	poll := time.NewTicker(time.Duration(s.cfg.Poll))
 	defer poll.Stop()
 	s.look(ctx, true)
@@ -93,6 +98,10 @@ func (s *supervisor) run(ctx context.Context) {
 			s.crashed()
 		case <-s.timer.C:
 			s.restart(ctx)
+		case <-s.idle.C:
+			s.maybeSleep()
+		case <-s.router.wake:
+			s.awake(ctx)
 		}
 	}
 }
@@ -100,6 +109,7 @@ func (s *supervisor) run(ctx context.Context) {
 // stop ends every app. Nothing is in flight any more, or no longer waited for.
 func (s *supervisor) stop() {
 	s.timer.Stop()
+	s.idle.Stop()
 	s.abandon(&s.newer)
 	s.abandon(&s.again)
 	s.router.point(target{phase: Failing})
@@ -142,9 +152,9 @@ func (s *supervisor) consider(ctx context.Context, p release.Pointer) {
 	s.log.Info("new pointer", "seq", p.Seq, "release", short(p.SHA256), "commit", p.Commit)
 	s.latest = p
 	s.abandon(&s.newer)
-	if s.serving != nil && s.serving.digest == p.SHA256 {
-		if file, err := s.cfg.settings(); err == nil && file.digest == s.serving.settings {
-			s.serving.pointer = p
+	if have := s.present(); have != nil && have.digest == p.SHA256 {
+		if file, err := s.cfg.settings(); err == nil && file.digest == have.settings {
+			have.pointer = p
 			s.board.update(func(r *Report) {
 				r.Seq, r.Commit = p.Seq, p.Commit
 			})
@@ -160,6 +170,14 @@ func (s *supervisor) consider(ctx context.Context, p release.Pointer) {
 		s.board.update(func(r *Report) { r.Phase = Starting })
 	}
 	s.newer = s.begin(ctx, p, nil)
+}
+
+// present returns the app that serves, or would if there was a request.
+func (s *supervisor) present() *app {
+	if s.asleep {
+		return s.good
+	}
+	return s.serving
 }
 
 // begin starts an app beside the loop. b is what to start if not what the
@@ -211,6 +229,9 @@ func (s *supervisor) settle(ctx context.Context, r result) {
 	}
 	s.log.Error("release did not get healthy", "seq", r.attempt.pointer.Seq,
 		"release", short(r.attempt.pointer.SHA256), "error", r.err)
+	if again {
+		s.asleep = false // it was woken, and did not get up
+	}
 	s.failed(r, newer || s.good == nil)
 	if s.serving == nil && s.again == nil && (again || s.good == nil) {
 		s.router.point(target{phase: Failing})
@@ -230,8 +251,8 @@ func (s *supervisor) failed(r result, pointer bool) {
 			b.FailedSeq, b.Failed = r.attempt.pointer.Seq, r.attempt.pointer.SHA256
 		}
 		b.Failure, b.FailureTail = r.err.Error(), last
-		if s.serving == nil {
-			b.Phase = Failing
+		if s.present() == nil {
+			b.nothingServes()
 		}
 	})
 }
@@ -242,7 +263,7 @@ func (s *supervisor) swap(a *app, again bool) {
 		s.log.Error("cannot keep the binary for a restart", "error", err) // the app itself holds it: not met
 	}
 	old, before := s.serving, s.good
-	s.serving, s.good = a, a
+	s.serving, s.good, s.asleep = a, a, false
 	s.router.point(target{app: a, phase: Serving})
 	s.board.update(func(r *Report) {
 		r.Phase, r.Release, r.Seq, r.Commit, r.Since = Serving, a.digest, a.pointer.Seq, a.pointer.Commit, time.Now()
@@ -251,6 +272,9 @@ func (s *supervisor) swap(a *app, again bool) {
 		}
 	})
 	s.log.Info("serving", "seq", a.pointer.Seq, "release", short(a.digest), "commit", a.pointer.Commit)
+	if s.cfg.IdleAfter > 0 {
+		s.idle.Reset(time.Duration(s.cfg.IdleAfter))
+	}
 	if before != nil {
 		s.launcher.binaries.drop(before.digest)
 	}
@@ -295,7 +319,7 @@ func (s *supervisor) crashed() {
 	why, last := "app "+a.proc.outcome()+" while it served", a.out.snapshot()
 	s.router.point(target{phase: Failing, hold: s.backoff.recent() <= heldCrashes})
 	s.board.update(func(r *Report) {
-		r.Phase, r.Release, r.Seq, r.Commit, r.Since = Failing, "", 0, "", time.Time{}
+		r.nothingServes()
 		r.Failure, r.FailureTail = why, last
 	})
 	s.log.Error("app crashed", "release", short(a.digest), "error", why, "pause", pause)

@@ -160,9 +160,9 @@ type Instance struct {
 // AgentReport is what an agent answers at /-/app. The agent's own type of the
 // same JSON shape is the source; a test holds them equal.
 type AgentReport struct {
-	Phase       string    `json:"phase"`             // waiting, starting, serving, failing
-	Release     string    `json:"release,omitempty"` // serving
-	Seq         uint64    `json:"seq,omitempty"`     // pointer the serving release came from
+	Phase       string    `json:"phase"`             // waiting, starting, serving, asleep, failing
+	Release     string    `json:"release,omitempty"` // serving, or asleep after it did
+	Seq         uint64    `json:"seq,omitempty"`     // pointer that release came from
 	Commit      string    `json:"commit,omitempty"`
 	Since       time.Time `json:"since,omitzero"` // the serving release took traffic
 	InFlight    int64     `json:"inFlight"`
@@ -172,3 +172,7 @@ type AgentReport struct {
 	Failure     string    `json:"failure,omitempty"`     // why, in one line
 	FailureTail []string  `json:"failureTail,omitempty"` // the app's last lines, at most 20
 }
+
+// Ready reports whether a request to the instance gets its answer from the app:
+// one that serves, or one that sleeps, which a request starts.
+func (r AgentReport) Ready() bool { return r.Phase == "serving" || r.Phase == "asleep" }

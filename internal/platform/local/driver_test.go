@@ -132,6 +132,7 @@ func TestPlatform(t *testing.T) {
 		name string
 		test func(*testing.T, *world)
 	}{
+		{"an idle app", idleApp},
 		{"the other's files", foreignFiles},
 		{"no secret lies open", nothingOpen},
 		{"a log that is a link", hostileLog},

@@ -45,6 +45,7 @@ type agentConfig struct {
 	EdgeKey     string `json:"edgeKey"`
 	ControlKey  string `json:"controlKey"`
 	Environment string `json:"environment"`
+	IdleAfter   string `json:"idleAfter,omitempty"` // a duration
 }
 
 // EnsureInfrastructure implements platform.Platform.
@@ -133,6 +134,9 @@ func (d *Driver) agentCommand(st *state, n int, ports process.Ports) (process.Co
 		Listen: ports.Addr("listen"), Control: ports.Addr("control"),
 		EdgeKey: d.keys.derive("edge", st.Tenant), ControlKey: d.keys.derive("control", st.Tenant),
 		Environment: filepath.Join(dir, "environment.json"),
+	}
+	if after := st.Config.Compute.IdleAfter; after > 0 {
+		config.IdleAfter = after.String()
 	}
 	path := filepath.Join(dir, "agent.json")
 	if _, err := durable.UpdateJSON(path, config, 0o400, st.owner()); err != nil {

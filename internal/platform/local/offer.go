@@ -49,7 +49,7 @@ func (d *Driver) serving(ctx context.Context, tenant string, instances []dns.Ins
 		group.Go(func() error {
 			control := d.runner.Status(agentName(tenant, n)).Ports.Addr("control")
 			report, err := d.report(ctx, tenant, control, 0)
-			serving[n] = err == nil && report.Phase == "serving"
+			serving[n] = err == nil && report.Ready()
 			return nil
 		})
 	}
