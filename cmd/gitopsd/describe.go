@@ -72,6 +72,7 @@ func (t *terminal) facts(d console.Detail, now time.Time) error {
 		line("Compute", a.Tenant.Compute.String())
 		line("Database", enabled(a.Tenant.Database.Enabled, fmt.Sprintf("%s, %d connections", a.Tenant.Isolation.Database, a.Tenant.Database.Connections)))
 		line("Cache", enabled(a.Tenant.Cache.Enabled, string(a.Tenant.Isolation.Cache)))
+		line("Edge", string(a.Tenant.Isolation.EdgeSharing()))
 		line("Deletion", a.Tenant.Deletion.String())
 	}
 	return w.Flush()

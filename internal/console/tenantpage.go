@@ -133,6 +133,7 @@ func facts(t *tenant.Tenant) []fact {
 		{"Compute", string(t.Isolation.Compute) + ", " + t.Compute.String()},
 		{"Database", enabled(t.Database.Enabled, fmt.Sprintf("%s, %s", t.Isolation.Database, plural(t.Database.Connections, "connection")))},
 		{"Cache", enabled(t.Cache.Enabled, string(t.Isolation.Cache))},
+		{"Edge", string(t.Isolation.EdgeSharing())},
 		{"Deletion", t.Deletion.String()},
 	}
 	return slices.DeleteFunc(list, func(f fact) bool { return f.Value == "" })

@@ -250,6 +250,10 @@ func isolations() []part {
 			"isolation.cache", "a cache server", "a shared cache server", "Its keys have to move there.",
 			func(t *tenant.Tenant) tenant.Sharing { return t.Isolation.Cache },
 		},
+		{
+			"isolation.edge", "a CDN distribution", "a shared distribution", "It takes about a quarter of an hour to spread.",
+			func(t *tenant.Tenant) tenant.Sharing { return t.Isolation.EdgeSharing() },
+		},
 	}
 }
 

@@ -51,6 +51,7 @@ func (l *loader) limits(labels []string, a *allowSpec) []limit {
 			{"compute", func(t *tenant.Tenant) tenant.Sharing { return t.Isolation.Compute }},
 			{"database", func(t *tenant.Tenant) tenant.Sharing { return t.Isolation.Database }},
 			{"cache", func(t *tenant.Tenant) tenant.Sharing { return t.Isolation.Cache }},
+			{"edge", func(t *tenant.Tenant) tenant.Sharing { return t.Isolation.EdgeSharing() }},
 		} {
 			add(otherIsolation("spec.isolation."+part.name, a.Isolation, part.of), "allow", "isolation")
 		}

@@ -187,5 +187,7 @@ func seen(t *tenant.Tenant) any {
 	if t == nil {
 		return types.NullValue
 	}
-	return *t
+	all := *t
+	all.Isolation.Edge = all.Isolation.EdgeSharing()
+	return all
 }

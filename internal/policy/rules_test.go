@@ -42,6 +42,7 @@ func TestRules(t *testing.T) {
 		`tenant.deletion.grace > duration("200h")`:                                             "not met",
 		`tenant.compute.idleAfter == duration("0s")`:                                           "",
 		`tenant.isolation.database == "shared"`:                                                "",
+		`tenant.isolation.edge == "shared"`:                                                    "",
 		`tenant.labels.plan == "pro"`:                                                          "",
 		`tenant.labels["plan"] == "pro"`:                                                       "",
 		`tenant.labels.tier == ""`:                                                             "",

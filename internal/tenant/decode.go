@@ -30,6 +30,9 @@ func decode(value any) *Tenant {
 	t.Isolation.Compute = isolation.sharing("compute", t.Isolation.Compute)
 	t.Isolation.Database = isolation.sharing("database", t.Isolation.Database)
 	t.Isolation.Cache = isolation.sharing("cache", t.Isolation.Cache)
+	if edge := isolation.sharing("edge", Shared); edge != Shared {
+		t.Isolation.Edge = edge
+	}
 	spec.at("database").flag("enabled", &t.Database.Enabled)
 	spec.at("database").count("connections", &t.Database.Connections)
 	spec.at("cache").flag("enabled", &t.Cache.Enabled)

@@ -21,7 +21,7 @@ func TestDigestsIgnoreHowItIsWritten(t *testing.T) {
 		"defaults spelled out": `{apiVersion: gitopsd.dev/v1, kind: Tenant, metadata: {labels: {}, name: acme}, spec: {
 			suspend: false, app: {path: apps/acme, env: {}, secrets: [], health: /healthz}, domains: [],
 			compute: {cpu: 256, memory: 512, scale: {targetCPU: 60, max: 1, min: 1}, idleAfter: "0"},
-			isolation: {compute: shared, database: shared, cache: shared}, database: {enabled: true, connections: 10},
+			isolation: {compute: shared, database: shared, cache: shared, edge: shared}, database: {enabled: true, connections: 10},
 			cache: {enabled: true}, deletion: {protect: false, grace: 7d}}}`,
 	} {
 		if got := digests(mustParse(t, text), ""); got != want {

@@ -109,6 +109,17 @@ type Isolation struct {
 	Compute  Sharing `json:"compute"`
 	Database Sharing `json:"database"`
 	Cache    Sharing `json:"cache"`
+	// Edge is Dedicated or, for a shared one, "": so the digests of the tenants
+	// that there were before it are still the same. See EdgeSharing.
+	Edge Sharing `json:"edge,omitempty"`
+}
+
+// EdgeSharing returns whether the edge is shared.
+func (i Isolation) EdgeSharing() Sharing {
+	if i.Edge == "" {
+		return Shared
+	}
+	return i.Edge
 }
 
 // Database is the tenant's Postgres database.

@@ -24,6 +24,7 @@ func tenants(t *rapid.T) *tenant.Tenant {
 		return m
 	}
 	sharing := rapid.SampledFrom([]tenant.Sharing{tenant.Shared, tenant.Dedicated})
+	edge := rapid.SampledFrom([]tenant.Sharing{"", tenant.Dedicated})
 	got := &tenant.Tenant{
 		Name:    rapid.StringMatching(`[a-z]([a-z0-9-]{0,20}[a-z0-9])?`).Draw(t, "name"),
 		Labels:  texts(`[a-z]{1,4}(/[a-z]{1,4})?`, rapid.StringMatching(`([A-Za-z0-9]([a-z0-9._-]{0,9}[a-z0-9])?)?`), "labels"),
@@ -33,7 +34,7 @@ func tenants(t *rapid.T) *tenant.Tenant {
 			CPU: rapid.IntRange(64, 16384).Draw(t, "cpu"), Memory: rapid.IntRange(64, 122880).Draw(t, "memory"),
 			IdleAfter: time.Duration(rapid.IntRange(0, 30*24*3600).Draw(t, "idleAfter")) * time.Second,
 		},
-		Isolation: tenant.Isolation{Compute: sharing.Draw(t, "compute"), Database: sharing.Draw(t, "database"), Cache: sharing.Draw(t, "cache")},
+		Isolation: tenant.Isolation{Compute: sharing.Draw(t, "compute"), Database: sharing.Draw(t, "database"), Cache: sharing.Draw(t, "cache"), Edge: edge.Draw(t, "edge")},
 		Database:  tenant.Database{Enabled: rapid.Bool().Draw(t, "db"), Connections: rapid.IntRange(1, 500).Draw(t, "connections")},
 		Cache:     tenant.Cache{Enabled: rapid.Bool().Draw(t, "hasCache")},
 		Deletion: tenant.Deletion{

@@ -158,6 +158,7 @@ func TestEachKeyReachesTheModel(t *testing.T) {
 		"spec.isolation.compute":       to(6, "compute: dedicated"),
 		"spec.isolation.database":      to(6, "database: dedicated"),
 		"spec.isolation.cache":         to(6, "cache: dedicated"),
+		"spec.isolation.edge":          to(6, "edge: dedicated"),
 		"spec.database.enabled":        to(7, "enabled: false"),
 		"spec.database.connections":    to(7, "connections: 11"),
 		"spec.cache.enabled":           to(8, "enabled: false"),
