@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -27,6 +28,7 @@ import (
 // Server is a running Postgres.
 type Server struct {
 	dir  string
+	port string // of the socket's name; "": Postgres' own
 	cmd  *exec.Cmd
 	dead chan struct{}
 	next atomic.Int64
@@ -80,6 +82,9 @@ func (s *Server) start(bin string, settings []string) error {
 	args := []string{"-D", data, "-k", s.dir, "-c", "listen_addresses=", "-c", "max_connections=200"}
 	for _, set := range append([]string{"fsync=off", "synchronous_commit=on"}, settings...) {
 		args = append(args, "-c", set)
+		if port, ok := strings.CutPrefix(set, "port="); ok {
+			s.port = port
+		}
 	}
 	log, err := os.Create(filepath.Join(s.dir, "log"))
 	if err != nil {
@@ -164,7 +169,11 @@ func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 
 // URL returns the connection URL of the named database.
 func (s *Server) URL(database string) string {
-	return "postgres:///" + database + "?user=postgres&host=" + url.QueryEscape(s.dir)
+	u := "postgres:///" + database + "?user=postgres&host=" + url.QueryEscape(s.dir)
+	if s.port != "" {
+		u += "&port=" + s.port
+	}
+	return u
 }
 
 // Database makes an empty database that ends with the test, and returns its URL.

@@ -61,9 +61,6 @@ func (c *ElastiCache) operation(r *http.Request) string {
 	return r.PostForm.Get("Action")
 }
 
-// refusal is an error of AWS.
-type refusal struct{ code, message string }
-
 func (c *ElastiCache) serve(operation string, w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

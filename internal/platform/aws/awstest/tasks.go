@@ -2,14 +2,11 @@ package awstest
 
 import (
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"path"
-	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -71,10 +68,7 @@ func (t *Tasks) Stop(id string) {
 	delete(t.known, id)
 }
 
-func (t *Tasks) operation(r *http.Request) string {
-	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	return operation
-}
+func (t *Tasks) operation(r *http.Request) string { return targetOf(r) }
 
 func (t *Tasks) serve(operation string, w http.ResponseWriter, r *http.Request) {
 	t.mu.Lock()
@@ -106,49 +100,8 @@ func (t *Tasks) serve(operation string, w http.ResponseWriter, r *http.Request) 
 				InstanceId: awssdk.String(id), Attributes: map[string]string{"AWS_INSTANCE_IPV4": host},
 			})
 		}
-		writeJSON(w, out, func(s string) string { return s })
+		writeJSON(w, out, asIs)
 	default:
 		refuseJSON(w, "UnknownOperationException", operation)
 	}
-}
-
-func lowerFirst(name string) string { return strings.ToLower(name[:1]) + name[1:] }
-
-// writeJSON answers with one of the SDK's output types, its fields under the
-// names that the service's protocol has for them.
-func writeJSON(w http.ResponseWriter, output any, name func(string) string) {
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	_ = json.NewEncoder(w).Encode(jsonOf(reflect.ValueOf(output), name))
-}
-
-func jsonOf(v reflect.Value, name func(string) string) any {
-	if at, ok := v.Interface().(time.Time); ok {
-		return float64(at.UnixMilli()) / 1000
-	}
-	switch v.Kind() {
-	case reflect.Pointer:
-		return jsonOf(v.Elem(), name)
-	case reflect.Struct:
-		fields := make(map[string]any)
-		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() && f.Name != "ResultMetadata" && !v.Field(i).IsZero() {
-				fields[name(f.Name)] = jsonOf(v.Field(i), name)
-			}
-		}
-		return fields
-	case reflect.Slice:
-		list := make([]any, v.Len())
-		for i := range list {
-			list[i] = jsonOf(v.Index(i), name)
-		}
-		return list
-	default:
-		return v.Interface()
-	}
-}
-
-func refuseJSON(w http.ResponseWriter, code, message string) {
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	w.WriteHeader(http.StatusBadRequest)
-	fmt.Fprintf(w, `{"__type":%q,"message":%q}`, code, message)
 }
