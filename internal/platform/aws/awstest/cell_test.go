@@ -151,7 +151,7 @@ func TestAServiceOfTheCellRuns(t *testing.T) {
 				return err
 			}
 			if d := s.Services[0].Deployments; len(d) != 1 || d[0].RolloutState != ecstypes.DeploymentRolloutStateCompleted || s.Services[0].RunningCount != want {
-				return fmt.Errorf("not steady: %+v, events %v", d, awssdk.ToString(s.Services[0].Events[0].Message))
+				return fmt.Errorf("not steady: %+v", s.Services[0])
 			}
 			return nil
 		})
