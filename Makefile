@@ -23,6 +23,7 @@ test-aws: build ## Check what runs on AWS with programs that are not ours
 	@scripts/deps test
 	@scripts/asl
 	@scripts/pulumi-types
+	@scripts/pulumi
 	@scripts/moto
 	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/platform/aws/... ./internal/pipeline/asl ./internal/pipeline/sfnrun ./infra/...
 
