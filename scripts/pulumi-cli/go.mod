@@ -4,7 +4,9 @@ module github.com/gitopsd/gitopsd/scripts/pulumi-cli
 
 go 1.26.6
 
-require github.com/pulumi/pulumi/pkg/v3 v3.260.0
+tool github.com/pulumi/pulumi/pkg/v3/cmd/pulumi
+
+require github.com/pulumi/pulumi/pkg/v3 v3.260.0 // indirect
 
 require (
 	cel.dev/expr v0.25.2 // indirect
