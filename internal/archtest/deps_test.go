@@ -40,14 +40,23 @@ var adapters = []string{
 	"internal/agent", "internal/build", "internal/console", "internal/edge", "internal/git", "internal/github",
 	"internal/pipeline/asl", "internal/pipeline/dbosrun", "internal/pipeline/sfnrun",
 	"internal/platform/aws", "internal/platform/local", "internal/platform/platformtest",
+	"internal/platform/tenantdb", "internal/platform/tenantkeys",
 	"internal/policy", "internal/postgres", "internal/telemetry",
 	"infra",
 }
 
 // exceptions are what an adapter imports beside the core, and why.
 var exceptions = map[string]map[string]string{
-	"internal/edge":         {"infra": "it runs the very functions that the CDN runs"},
-	"internal/platform/aws": {"infra": "its programs describe what the driver makes"},
+	"internal/edge": {"infra": "it runs the very functions that the CDN runs"},
+	"internal/platform/aws": {
+		"infra":                        "its programs describe what the driver makes",
+		"internal/platform/tenantdb":   "a tenant's database is the same in every Postgres",
+		"internal/platform/tenantkeys": "a tenant's keys are the same in every Redis",
+	},
+	"internal/platform/local": {
+		"internal/platform/tenantdb":   "a tenant's database is the same in every Postgres",
+		"internal/platform/tenantkeys": "a tenant's keys are the same in every Redis",
+	},
 }
 
 // free are the packages without a rule: they put the others together, or play

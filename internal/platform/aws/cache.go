@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/platform/tenantkeys"
 )
 
 // tagAccess tells which access and passwords a user was last given: AWS returns
@@ -22,24 +23,9 @@ const tagAccess = "gitopsd:access"
 // Source: quotas of ElastiCache, "Users per user group".
 const maxUsers = 100
 
-// denied is what "+@all -@admin -@dangerous" would still let a tenant do to
-// others or learn of them, on Redis 7.
-var denied = []string{
-	"-scan", "-randomkey", "-dbsize", // other tenants' keys, and their number
-	"-pubsub",                                  // other tenants' channels
-	"-client|tracking", "-client|trackinginfo", // invalidations name any key that changes
-	"-client|caching", "-client|getredir",
-	"-script|flush", "-script|kill", "-script|debug", // other tenants' scripts
-	"-function", "-fcall", "-fcall_ro", // libraries are the server's, not the user's
-	"-memory", "+memory|usage", "+memory|help",
-	"-cluster", "-readonly", "-readwrite", "-asking",
-	"-wait",
-}
-
 // accessString returns what a tenant may do in its cache.
 func accessString(tenant string) string {
-	p := prefix(tenant) // no character of a pattern: it is a DNS label
-	return "on ~" + p + "* &" + p + "* +@all -@admin -@dangerous " + strings.Join(denied, " ")
+	return "on " + strings.Join(tenantkeys.Rules(tenant), " ")
 }
 
 // CacheConfig says where a cache is.

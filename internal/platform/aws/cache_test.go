@@ -265,37 +265,3 @@ func TestCacheUserThatIsSomebodyElses(t *testing.T) {
 		t.Errorf("dropped: %v, want Conflict", err)
 	}
 }
-
-func TestKeysComeBack(t *testing.T) {
-	w := newCache(t, time.Millisecond)
-	ctx := t.Context()
-	w.admin.Set(ctx, "acme:k", "bytes \x00\xff", 0)
-	w.admin.RPush(ctx, "acme:l", "a", "b")
-	w.admin.Set(ctx, "acme:short", "v", time.Hour)
-	w.admin.Set(ctx, "other:k", "v", 0)
-	var saved bytes.Buffer
-	at := time.Now()
-	if n, err := w.keys.Dump(ctx, "acme", &saved); err != nil || n != 3 {
-		t.Fatalf("saved %d keys, %v", n, err)
-	}
-	w.admin.Set(ctx, "acme:k", "spoilt", 0)
-	w.admin.Set(ctx, "acme:later", "spoilt", 0)
-	for _, since := range []time.Duration{0, 2 * time.Hour} { // the second time, one has ended
-		if err := w.keys.Restore(ctx, "acme", bytes.NewReader(saved.Bytes()), at.Add(-since)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := w.admin.Get(ctx, "acme:k").Val() + w.admin.LIndex(ctx, "acme:l", 1).Val(); got != "bytes \x00\xffb" {
-		t.Errorf("after the restore: %q", got)
-	}
-	if n := w.admin.Exists(ctx, "acme:later", "acme:short").Val(); n != 0 {
-		t.Error("keys that came later, or would have ended, are there")
-	}
-	if n := w.admin.Exists(ctx, "other:k").Val(); n != 1 {
-		t.Error("the other's key is gone")
-	}
-	foreign := strings.Replace(saved.String(), `{"key":"`, `{"key":"b3RoZXI6aw==","x":"`, 1)
-	if err := w.keys.Restore(ctx, "acme", strings.NewReader(foreign), at); !fault.Is(err, fault.Invalid) {
-		t.Errorf("another tenant's key was restored: %v", err)
-	}
-}

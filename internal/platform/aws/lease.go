@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
 )
 
 // Locks keeps everyone else out, in this process and in all others, from what
@@ -24,9 +26,6 @@ type Leases struct {
 
 // NewLeases returns the leases of a cell.
 func NewLeases(m Master) *Leases {
-	if m.Port == 0 {
-		m.Port = 5432
-	}
 	return &Leases{master: m, local: waiters{held: make(map[string]*waiter)}}
 }
 
@@ -36,7 +35,7 @@ func (l *Leases) Lock(ctx context.Context, name string) (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("wait for the lease of %s: %w", name, err)
 	}
-	conn, err := l.connect(ctx)
+	conn, err := l.master.Connect(ctx, l.master.Database)
 	if err == nil {
 		_, err = conn.Exec(ctx, "SELECT pg_advisory_lock(hashtextextended($1, 1))", name)
 		if err != nil {
@@ -45,24 +44,12 @@ func (l *Leases) Lock(ctx context.Context, name string) (func(), error) {
 	}
 	if err != nil {
 		next()
-		return nil, sqlFailure("take the lease of "+name, err)
+		return nil, fault.Errorf(fault.Transient, "take the lease of %s: %w", name, err)
 	}
 	return func() {
 		closeConn(conn)
 		next()
 	}, nil
-}
-
-func (l *Leases) connect(ctx context.Context) (*pgx.Conn, error) {
-	c, err := pgx.ParseConfig("")
-	if err != nil {
-		return nil, err
-	}
-	l.master.apply(c, l.master.Database)
-	if err := l.master.login(ctx, c); err != nil {
-		return nil, err
-	}
-	return pgx.ConnectConfig(ctx, c)
 }
 
 func closeConn(conn *pgx.Conn) {

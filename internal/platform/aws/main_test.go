@@ -3,6 +3,7 @@ package aws_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"testing"
 
@@ -44,4 +45,13 @@ func likeRDS(s *postgrestest.Server) error {
 		}
 	}
 	return nil
+}
+
+func socketOf(t *testing.T) string {
+	t.Helper()
+	u, err := url.Parse(server.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query().Get("host")
 }

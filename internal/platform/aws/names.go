@@ -57,9 +57,6 @@ func (o Owner) check(kind, name, tenant string, tags map[string]string) error {
 // role is the name of a tenant's Postgres role, its database and its Redis user.
 func role(tenant string) string { return "t_" + tenant }
 
-// prefix is what a tenant's keys and channels start with.
-func prefix(tenant string) string { return tenant + ":" }
-
 // short returns name, or where it is longer than max bytes its beginning and
 // a digest of all of it.
 func short(name string, max int) string {

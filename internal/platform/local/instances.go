@@ -159,7 +159,7 @@ func (d *Driver) writeEnvironment(st *state, n int) (bool, error) {
 	env := make(map[string]string, len(s.Values)+3)
 	maps.Copy(env, s.Values)
 	if st.Config.Database.Enabled && s.Database != "" {
-		env["DATABASE_URL"] = d.postgres.URL(st.Tenant, s.Database)
+		env["DATABASE_URL"] = d.postgres.Databases().URL(st.Tenant, s.Database)
 	}
 	if st.Config.Cache.Enabled && s.Cache != "" {
 		env["REDIS_URL"] = d.redis.URL(st.Tenant, s.Cache)

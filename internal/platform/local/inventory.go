@@ -11,9 +11,9 @@ import (
 	"strings"
 
 	"github.com/gitopsd/gitopsd/internal/platform"
-	"github.com/gitopsd/gitopsd/internal/platform/local/postgresd"
 	"github.com/gitopsd/gitopsd/internal/platform/local/process"
-	"github.com/gitopsd/gitopsd/internal/platform/local/redisd"
+	"github.com/gitopsd/gitopsd/internal/platform/tenantdb"
+	"github.com/gitopsd/gitopsd/internal/platform/tenantkeys"
 )
 
 // Inventory implements platform.Platform. It asks the servers, the kernel and
@@ -27,30 +27,30 @@ func (d *Driver) Inventory(ctx context.Context, tenant string) ([]platform.Resou
 	add := func(kind, name string, present bool) {
 		found = append(found, platform.Resource{Kind: kind, Name: name, Present: present})
 	}
-	role, database, err := d.postgres.HasTenant(ctx, tenant)
+	role, database, err := d.postgres.Databases().Has(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	add("database", postgresd.Role(tenant), database)
-	add("role", postgresd.Role(tenant), role)
-	left, err := d.postgres.Leftover(ctx, tenant)
+	add("database", tenantdb.Role(tenant), database)
+	add("role", tenantdb.Role(tenant), role)
+	left, err := d.postgres.Databases().Leftover(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	if left.Fresh || left.Former {
-		add("database", "restore of "+postgresd.Role(tenant), true)
+	if left.Fresh || left.Former || left.Copy {
+		add("database", "copy of "+tenantdb.Role(tenant), true)
 	}
-	if begun, _, err := d.redis.Restoring(ctx, tenant); err != nil {
+	if begun, _, err := d.redis.Keys().Restoring(ctx, tenant); err != nil {
 		return nil, err
 	} else if begun {
-		add("cache-keys", "restore of "+redisd.Prefix(tenant)+"*", true)
+		add("cache-keys", "restore of "+tenantkeys.Prefix(tenant)+"*", true)
 	}
 	for _, look := range []struct {
 		kind, name string
 		present    func(context.Context, string) (bool, error)
 	}{
-		{"cache-user", redisd.User(tenant), d.redis.HasTenant},
-		{"cache-keys", redisd.Prefix(tenant) + "*", d.redis.HasKeys},
+		{"cache-user", tenantkeys.User(tenant), d.redis.HasTenant},
+		{"cache-keys", tenantkeys.Prefix(tenant) + "*", d.redis.Keys().Has},
 		{"dns", tenant, d.hasName},
 		{"route", tenant, d.hasRoute},
 		{"bucket", d.bucket(tenant), onDisk(d.bucket(tenant))},

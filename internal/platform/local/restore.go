@@ -235,11 +235,11 @@ func (d *Driver) restore(ctx context.Context, s *snapshot, root *os.Root) error 
 		return err
 	}
 	if database {
-		if err := d.postgres.Swap(ctx, s.Tenant); err != nil {
+		if err := d.postgres.Databases().Swap(ctx, s.Tenant); err != nil {
 			return err
 		}
 	}
-	if err := d.redis.Replace(ctx, s.Tenant, keys); err != nil {
+	if err := d.redis.Keys().Replace(ctx, s.Tenant, keys); err != nil {
 		return err
 	}
 	return d.settle(ctx, s.Tenant)
@@ -251,7 +251,7 @@ func (d *Driver) stageDatabase(ctx context.Context, s *snapshot, root *os.Root, 
 		return err
 	}
 	defer dump.Close()
-	return d.postgres.Restore(ctx, s.Tenant, password, dump)
+	return d.postgres.Databases().Restore(ctx, s.Tenant, password, dump)
 }
 
 func (d *Driver) stageKeys(ctx context.Context, s *snapshot, root *os.Root) ([]string, error) {
@@ -260,20 +260,20 @@ func (d *Driver) stageKeys(ctx context.Context, s *snapshot, root *os.Root) ([]s
 		return nil, err
 	}
 	defer dump.Close()
-	return d.redis.Stage(ctx, s.Tenant, dump)
+	return d.redis.Keys().Stage(ctx, s.Tenant, dump)
 }
 
 // settle ends a restore that did not come to its end: once its keys were put in
 // place, by throwing away what was there before; until then, by putting it back.
 func (d *Driver) settle(ctx context.Context, tenant string) error {
-	err := d.postgres.Settle(ctx, tenant, func() (bool, error) {
-		_, done, err := d.redis.Restoring(ctx, tenant)
+	err := d.postgres.Databases().Settle(ctx, tenant, func() (bool, error) {
+		_, done, err := d.redis.Keys().Restoring(ctx, tenant)
 		return done, err
 	})
 	if err != nil {
 		return err
 	}
-	return d.redis.Unstage(ctx, tenant)
+	return d.redis.Keys().Unstage(ctx, tenant)
 }
 
 // restoreRelease has the snapshot's release on the volume.

@@ -28,7 +28,7 @@ const keptSnapshots = 5
 const (
 	manifestFile = "manifest.json" // a snapshot
 	databaseFile = "database.dump" // for pg_restore
-	cacheFile    = "cache.jsonl"   // a redisd.Entry a line
+	cacheFile    = "cache.jsonl"   // a tenantkeys.Entry a line
 	releaseDir   = "release"       // as on the volume
 	staticDir    = "static"        // the assets served
 )
@@ -91,11 +91,11 @@ func (d *Driver) snapshot(ctx context.Context, tenant string) (string, error) {
 	if err := d.settle(ctx, tenant); err != nil {
 		return "", err
 	}
-	_, database, err := d.postgres.HasTenant(ctx, tenant)
+	_, database, err := d.postgres.Databases().Has(ctx, tenant)
 	if err != nil {
 		return "", err
 	}
-	keys, err := d.redis.HasKeys(ctx, tenant)
+	keys, err := d.redis.Keys().Has(ctx, tenant)
 	if err != nil || !database && !keys {
 		return "", err
 	}
@@ -146,18 +146,21 @@ func (d *Driver) fillSnapshot(ctx context.Context, s *snapshot, dir string, data
 }
 
 func (d *Driver) saveDatabase(ctx context.Context, s *snapshot, dir string) error {
-	if err := d.postgres.Dump(ctx, s.Tenant, filepath.Join(dir, databaseFile)); err != nil {
-		return err
-	}
-	f, err := os.Open(filepath.Join(dir, databaseFile))
+	f, err := os.OpenFile(filepath.Join(dir, databaseFile), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if s.Tables, err = d.postgres.Tables(ctx, f); err != nil {
+	if err := d.postgres.Databases().Dump(ctx, s.Tenant, f); err != nil {
 		return err
 	}
-	if s.Postgres, err = d.postgres.Version(ctx); err != nil {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if s.Tables, err = d.postgres.Databases().Tables(ctx, f); err != nil {
+		return err
+	}
+	if s.Postgres, err = d.postgres.Databases().Version(ctx); err != nil {
 		return err
 	}
 	return s.add(dir, databaseFile)
@@ -170,7 +173,7 @@ func (d *Driver) saveKeys(ctx context.Context, s *snapshot, dir string) error {
 	}
 	defer f.Close()
 	w := bufio.NewWriter(f)
-	if s.Keys, err = d.redis.Dump(ctx, s.Tenant, w); err != nil {
+	if s.Keys, err = d.redis.Keys().Dump(ctx, s.Tenant, w); err != nil {
 		return err
 	}
 	if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {

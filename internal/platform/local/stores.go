@@ -18,7 +18,7 @@ func (d *Driver) EnsureDatabase(ctx context.Context, c platform.Config) error {
 		if err := d.settle(ctx, c.Tenant); err != nil {
 			return err
 		}
-		return d.postgres.EnsureTenant(ctx, c.Tenant, password, c.Database.Connections)
+		return d.postgres.Databases().Ensure(ctx, c.Tenant, password, c.Database.Connections)
 	})
 	if err != nil {
 		return fmt.Errorf("database of %s: %w", c.Tenant, err)
@@ -76,12 +76,12 @@ func (d *Driver) Database(_ context.Context, tenant string) (string, error) {
 	if err != nil || s.Database == "" || !st.Config.Database.Enabled {
 		return "", err
 	}
-	return d.postgres.URL(tenant, s.Database), nil
+	return d.postgres.Databases().URL(tenant, s.Database), nil
 }
 
 // DropDatabase implements platform.Platform.
 func (d *Driver) DropDatabase(ctx context.Context, tenant string) error {
-	if err := d.dropStore(ctx, tenant, databasePassword, d.postgres.DropTenant); err != nil {
+	if err := d.dropStore(ctx, tenant, databasePassword, d.postgres.Databases().Drop); err != nil {
 		return fmt.Errorf("drop database of %s: %w", tenant, err)
 	}
 	return nil

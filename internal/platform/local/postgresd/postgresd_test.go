@@ -106,7 +106,7 @@ func exec1(t *testing.T, conn *pgx.Conn, q string) {
 
 func (f *fixture) tenant(t *testing.T, name string) *pgx.Conn {
 	t.Helper()
-	if err := f.s.EnsureTenant(t.Context(), name, "pw"+strings.ReplaceAll(name, "-", ""), 5); err != nil {
+	if err := f.s.Databases().Ensure(t.Context(), name, "pw"+strings.ReplaceAll(name, "-", ""), 5); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := connect(t, f.url(name))
@@ -117,7 +117,7 @@ func (f *fixture) tenant(t *testing.T, name string) *pgx.Conn {
 }
 
 func (f *fixture) url(name string) string {
-	return f.s.URL(name, "pw"+strings.ReplaceAll(name, "-", ""))
+	return f.s.Databases().URL(name, "pw"+strings.ReplaceAll(name, "-", ""))
 }
 
 // at returns how a tenant would connect to another database.
@@ -150,7 +150,7 @@ func tenants(t *testing.T, f *fixture) {
 	for i := range 3 { // at the same time, each twice
 		group.Go(func() {
 			for range 2 {
-				if err := f.s.EnsureTenant(t.Context(), fmt.Sprintf("n-%d", i), fmt.Sprintf("pwn%d", i), 5); err != nil {
+				if err := f.s.Databases().Ensure(t.Context(), fmt.Sprintf("n-%d", i), fmt.Sprintf("pwn%d", i), 5); err != nil {
 					t.Errorf("tenant %d: %v", i, err)
 				}
 			}
@@ -172,7 +172,7 @@ func tenants(t *testing.T, f *fixture) {
 	if err := b.QueryRow(t.Context(), "SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user").Scan(&limit); err != nil || limit != 5 {
 		t.Errorf("connection limit: %d, %v", limit, err)
 	}
-	if err := f.s.EnsureTenant(t.Context(), "n-1", "other", 7); err != nil {
+	if err := f.s.Databases().Ensure(t.Context(), "n-1", "other", 7); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.QueryRow(t.Context(), "SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user").Scan(&limit); err != nil || limit != 7 {
@@ -206,14 +206,14 @@ func foreignObjects(t *testing.T, f *fixture) {
 	exec1(t, master, `CREATE ROLE "t_for-a"`)
 	exec1(t, master, `CREATE DATABASE "t_for-b"`)
 	for _, name := range []string{"for-a", "for-b"} {
-		if err := f.s.EnsureTenant(t.Context(), name, "pw", 5); !fault.Is(err, fault.Conflict) {
+		if err := f.s.Databases().Ensure(t.Context(), name, "pw", 5); !fault.Is(err, fault.Conflict) {
 			t.Errorf("ensure %s: %v, want Conflict", name, err)
 		}
-		if err := f.s.DropTenant(t.Context(), name); !fault.Is(err, fault.Conflict) {
+		if err := f.s.Databases().Drop(t.Context(), name); !fault.Is(err, fault.Conflict) {
 			t.Errorf("drop %s: %v, want Conflict", name, err)
 		}
 	}
-	role, database, err := f.s.HasTenant(t.Context(), "for-b")
+	role, database, err := f.s.Databases().Has(t.Context(), "for-b")
 	if err != nil || role || !database {
 		t.Errorf("b: role %v, database %v, %v", role, database, err)
 	}
@@ -235,14 +235,24 @@ func dropsAgainstResistance(t *testing.T, f *fixture) {
 	exec1(t, a, `COMMENT ON DATABASE "t_res-a" IS 'somebody else''s'`)
 	exec1(t, a, `ALTER ROLE "t_res-a" PASSWORD 'changed'`)
 	for range 2 {
-		if err := f.s.DropTenant(t.Context(), "res-a"); err != nil {
+		if err := f.s.Databases().Drop(t.Context(), "res-a"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if role, database, err := f.s.HasTenant(t.Context(), "res-a"); err != nil || role || database {
+	if role, database, err := f.s.Databases().Has(t.Context(), "res-a"); err != nil || role || database {
 		t.Errorf("left: role %v, database %v, %v", role, database, err)
 	}
 	exec1(t, b, "INSERT INTO shared VALUES (1)")
+}
+
+func (f *fixture) dump(t *testing.T, tenant, path string) error {
+	t.Helper()
+	out, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	return f.s.Databases().Dump(t.Context(), tenant, out)
 }
 
 func dump(t *testing.T, f *fixture) {
@@ -256,7 +266,7 @@ func dump(t *testing.T, f *fixture) {
 		}
 	}
 	path := filepath.Join(t.TempDir(), "dump")
-	if err := f.s.Dump(t.Context(), "dump", path); err != nil {
+	if err := f.dump(t, "dump", path); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("pg_restore", "--file=-", path).Output()

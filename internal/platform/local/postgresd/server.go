@@ -11,19 +11,16 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
 	"github.com/gitopsd/gitopsd/internal/platform/local/process"
+	"github.com/gitopsd/gitopsd/internal/platform/tenantdb"
 )
 
 // Master is the role that makes tenants' roles and databases, and the name of
 // the database it owns: the ledger's.
 const Master = "gitopsd"
-
-// reader is the role that dumps read with: it sees what a tenant took from itself.
-const reader = "gitopsd_reader"
 
 // Config configures a server.
 type Config struct {
@@ -38,10 +35,10 @@ type Config struct {
 
 // Server is a running Postgres.
 type Server struct {
-	c      Config
-	bin    string
-	ports  process.Ports
-	master *pgxpool.Pool
+	c         Config
+	bin       string
+	ports     process.Ports
+	databases *tenantdb.Databases
 }
 
 // Check reports what would keep Open from working that only the user can
@@ -72,18 +69,27 @@ func Open(ctx context.Context, c Config) (*Server, error) {
 	if err := s.setUp(ctx); err != nil {
 		return nil, fmt.Errorf("set up postgres: %w", err)
 	}
-	return s, nil
+	return s, s.openDatabases(ctx)
 }
 
 // Close ends the connections to the server, which goes on running.
-func (s *Server) Close() { s.master.Close() }
+func (s *Server) Close() { s.databases.Close() }
 
 // LedgerURL returns how the control plane connects to its own database.
 func (s *Server) LedgerURL() string { return s.url(Master, s.c.MasterPassword, Master) }
 
-// URL returns how a tenant connects to its database.
-func (s *Server) URL(tenant, password string) string {
-	return s.url(Role(tenant), password, Role(tenant))
+// Databases returns the tenants' databases.
+func (s *Server) Databases() *tenantdb.Databases { return s.databases }
+
+func (s *Server) openDatabases(ctx context.Context) (err error) {
+	s.databases, err = tenantdb.Open(ctx, tenantdb.Config{
+		Master: tenantdb.Master{
+			Host: "127.0.0.1", Port: s.ports["postgres"], User: Master, Database: Master,
+			Password: func(context.Context) (string, error) { return s.c.MasterPassword, nil },
+		},
+		Command: s.command, Strays: s.c.Runner,
+	})
+	return err
 }
 
 func (s *Server) url(role, password, database string) string {
@@ -101,12 +107,7 @@ func (s *Server) url(role, password, database string) string {
 // setUp makes the master role and the ledger's database, and closes the
 // server's own databases to everyone else.
 func (s *Server) setUp(ctx context.Context) error {
-	pool, err := pgxpool.New(ctx, s.LedgerURL()+"&pool_max_conns=4&pool_max_conn_idle_time=1m")
-	if err != nil {
-		return err
-	}
-	s.master = pool
-	if s.master.Ping(ctx) == nil && s.sealed(ctx) {
+	if s.sealed(ctx) {
 		return nil
 	}
 	super, err := s.awaitSuperuser(ctx)
@@ -127,11 +128,11 @@ func (s *Server) setUp(ctx context.Context) error {
 			`CREATE DATABASE ` + Master + ` OWNER ` + Master,
 		},
 		{
-			`SELECT FROM pg_roles WHERE rolname = '` + reader + `'`,
-			`CREATE ROLE ` + reader + ` NOLOGIN BYPASSRLS`,
+			`SELECT FROM pg_roles WHERE rolname = '` + tenantdb.Reader + `'`,
+			`CREATE ROLE ` + tenantdb.Reader + ` NOLOGIN BYPASSRLS`,
 		},
-		{``, `GRANT pg_read_all_data TO ` + reader},
-		{``, `GRANT ` + reader + ` TO ` + Master + ` WITH ADMIN OPTION`},
+		{``, `GRANT pg_read_all_data TO ` + tenantdb.Reader},
+		{``, `GRANT ` + tenantdb.Reader + ` TO ` + Master + ` WITH ADMIN OPTION`},
 		{``, `REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC`},
 		{``, `REVOKE ALL ON DATABASE ` + Master + ` FROM PUBLIC`}, // last: it is what sealed looks at
 	} {
@@ -148,16 +149,23 @@ func (s *Server) setUp(ctx context.Context) error {
 			return err
 		}
 	}
-	s.master.Reset()
-	return s.master.Ping(ctx)
+	if !s.sealed(ctx) {
+		return fault.Errorf(fault.Stalled, "the role %s cannot do its work", Master)
+	}
+	return nil
 }
 
 // sealed reports whether setUp has been through.
 func (s *Server) sealed(ctx context.Context) bool {
+	master, err := pgx.Connect(ctx, s.LedgerURL())
+	if err != nil {
+		return false
+	}
+	defer master.Close(context.WithoutCancel(ctx))
 	var open int
 	var reads bool
-	err := s.master.QueryRow(ctx, `SELECT count(*), EXISTS (SELECT FROM pg_roles
-			WHERE rolname = '`+reader+`' AND rolbypassrls AND pg_has_role(oid, 'MEMBER') AND pg_has_role(oid, 'pg_read_all_data', 'MEMBER'))
+	err = master.QueryRow(ctx, `SELECT count(*), EXISTS (SELECT FROM pg_roles
+			WHERE rolname = '`+tenantdb.Reader+`' AND rolbypassrls AND pg_has_role(oid, 'MEMBER') AND pg_has_role(oid, 'pg_read_all_data', 'MEMBER'))
 		FROM pg_database WHERE datname IN ('postgres', 'template1', '`+Master+`')
 		AND has_database_privilege('pg_monitor', datname, 'CONNECT')`).Scan(&open, &reads) // as good as anyone: PUBLIC's privileges alone
 	return err == nil && open == 0 && reads

@@ -3,7 +3,6 @@ package redisd_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,12 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform/local/process"
 	"github.com/gitopsd/gitopsd/internal/platform/local/redisd"
+	"github.com/gitopsd/gitopsd/internal/platform/tenantkeys"
 )
 
 const password = "0123456789abcdef"
@@ -97,7 +96,7 @@ func TestNothingUnreviewedIsAllowed(t *testing.T) {
 	for _, c := range reply {
 		for _, leaf := range leaves(c.([]any)) {
 			asked++
-			args := []any{"ACL", "DRYRUN", redisd.User("acme")}
+			args := []any{"ACL", "DRYRUN", tenantkeys.User("acme")}
 			for _, word := range strings.Split(leaf.name, "|") {
 				args = append(args, word)
 			}
@@ -216,7 +215,7 @@ func TestDropsATenant(t *testing.T) {
 	if user, err := f.s.HasTenant(ctx, "a"); err != nil || user {
 		t.Errorf("user: %v, %v", user, err)
 	}
-	if keys, err := f.s.HasKeys(ctx, "a"); err != nil || keys {
+	if keys, err := f.s.Keys().Has(ctx, "a"); err != nil || keys {
 		t.Errorf("keys: %v, %v", keys, err)
 	}
 	if err := a.Set(ctx, "a:k", "v", 0).Err(); err == nil {
@@ -248,42 +247,6 @@ func TestForeignUser(t *testing.T) {
 	}
 	if err := f.s.DropTenant(t.Context(), "a"); !fault.Is(err, fault.Conflict) {
 		t.Errorf("drop: %v, want Conflict", err)
-	}
-}
-
-func TestDump(t *testing.T) {
-	f := open(t)
-	ctx := t.Context()
-	a := f.tenant(t, "a")
-	a.Set(ctx, "a:plain", "1", 0)
-	a.Set(ctx, "a:short", "2", time.Hour)
-	a.RPush(ctx, "a:list", "x", "y")
-	f.tenant(t, "b").Set(ctx, "b:k", "v", 0)
-	var out bytes.Buffer
-	n, err := f.s.Dump(ctx, "a", &out)
-	if err != nil || n != 3 {
-		t.Fatalf("dumped %d, %v", n, err)
-	}
-	if err := f.s.DropTenant(ctx, "a"); err != nil {
-		t.Fatal(err)
-	}
-	for lines := json.NewDecoder(&out); lines.More(); { // what a dump is for
-		var e redisd.Entry
-		if err := lines.Decode(&e); err != nil {
-			t.Fatal(err)
-		}
-		if err := f.admin.Restore(ctx, string(e.Key), e.TTL, string(e.Value)).Err(); err != nil {
-			t.Errorf("restore %s: %v", e.Key, err)
-		}
-	}
-	if got := f.admin.LRange(ctx, "a:list", 0, -1).Val(); !cmp.Equal(got, []string{"x", "y"}) {
-		t.Errorf("list: %v", got)
-	}
-	if ttl := f.admin.TTL(ctx, "a:short").Val(); ttl < 50*time.Minute || ttl > time.Hour {
-		t.Errorf("time to live: %s", ttl)
-	}
-	if ttl := f.admin.TTL(ctx, "a:plain").Val(); ttl != -1 {
-		t.Errorf("time to live without one: %s", ttl)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
 	"github.com/gitopsd/gitopsd/internal/platform/local/process"
+	"github.com/gitopsd/gitopsd/internal/platform/tenantkeys"
 )
 
 // admin is the user that makes the others.
@@ -97,6 +98,9 @@ func (s *Server) Close() error { return s.admin.Close() }
 
 // Addr returns where the server listens.
 func (s *Server) Addr() string { return s.ports.Addr("redis") }
+
+// Keys returns the tenants' keys.
+func (s *Server) Keys() *tenantkeys.Keys { return tenantkeys.New(s.admin) }
 
 func (s *Server) data() string { return filepath.Join(s.c.Dir, "data") }
 

@@ -1,4 +1,4 @@
-package redisd
+package tenantkeys
 
 import (
 	"context"
@@ -20,11 +20,11 @@ type Entry struct {
 
 // Dump writes the tenant's keys to w, one Entry a line, and returns how many.
 // Keys that change meanwhile are written as they were at some moment of it.
-func (s *Server) Dump(ctx context.Context, tenant string, w io.Writer) (int, error) {
+func (k *Keys) Dump(ctx context.Context, tenant string, w io.Writer) (int, error) {
 	lines := json.NewEncoder(w)
 	written := make(map[string]bool)
-	err := s.eachBatch(ctx, Prefix(tenant), func(keys []string) (bool, error) {
-		entries, err := s.entries(ctx, keys)
+	err := k.each(ctx, Prefix(tenant), func(keys []string) (bool, error) {
+		entries, err := k.entries(ctx, keys)
 		if err != nil {
 			return false, err
 		}
@@ -46,9 +46,9 @@ func (s *Server) Dump(ctx context.Context, tenant string, w io.Writer) (int, err
 }
 
 // entries returns those of the keys that are still there.
-func (s *Server) entries(ctx context.Context, keys []string) ([]Entry, error) {
+func (k *Keys) entries(ctx context.Context, keys []string) ([]Entry, error) {
 	dumps, ttls := make([]*redis.StringCmd, len(keys)), make([]*redis.DurationCmd, len(keys))
-	_, err := s.admin.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := k.db.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, key := range keys {
 			dumps[i], ttls[i] = p.Dump(ctx, key), p.PTTL(ctx, key)
 		}

@@ -1,4 +1,4 @@
-package redisd
+package tenantkeys
 
 import (
 	"bufio"
@@ -33,15 +33,15 @@ const (
 
 // Stage writes the keys of a dump beside the tenant's and returns their names,
 // for Replace. A key that is not the tenant's is fault.Invalid.
-func (s *Server) Stage(ctx context.Context, tenant string, dump io.Reader) ([]string, error) {
-	if err := s.admin.Set(ctx, staging(tenant), staged, 0).Err(); err != nil {
+func (k *Keys) Stage(ctx context.Context, tenant string, dump io.Reader) ([]string, error) {
+	if err := k.db.Set(ctx, staging(tenant), staged, 0).Err(); err != nil {
 		return nil, fmt.Errorf("restore keys of %s: %w", tenant, err)
 	}
 	var names []string
 	var batch []Entry
 	size := 0
 	flush := func() error {
-		err := s.write(ctx, tenant, batch)
+		err := k.write(ctx, tenant, batch)
 		batch, size = batch[:0], 0
 		return err
 	}
@@ -68,8 +68,8 @@ func (s *Server) Stage(ctx context.Context, tenant string, dump io.Reader) ([]st
 	}
 }
 
-func (s *Server) write(ctx context.Context, tenant string, batch []Entry) error {
-	_, err := s.admin.Pipelined(ctx, func(p redis.Pipeliner) error {
+func (k *Keys) write(ctx context.Context, tenant string, batch []Entry) error {
+	_, err := k.db.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, e := range batch {
 			p.RestoreReplace(ctx, staging(tenant)+string(e.Key), e.TTL, string(e.Value))
 		}
@@ -83,9 +83,9 @@ func (s *Server) write(ctx context.Context, tenant string, batch []Entry) error 
 
 // Replace removes the tenant's keys and puts those in place that Stage wrote,
 // all in one transaction. Unstage ends what Stage began.
-func (s *Server) Replace(ctx context.Context, tenant string, names []string) error {
+func (k *Keys) Replace(ctx context.Context, tenant string, names []string) error {
 	var own []string
-	err := s.eachBatch(ctx, Prefix(tenant), func(keys []string) (bool, error) {
+	err := k.each(ctx, Prefix(tenant), func(keys []string) (bool, error) {
 		own = append(own, keys...)
 		return true, nil
 	})
@@ -94,7 +94,7 @@ func (s *Server) Replace(ctx context.Context, tenant string, names []string) err
 	}
 	// Sent again after an answer that was lost, the transaction would remove what
 	// it had put in place.
-	once := *s.admin.Options()
+	once := *k.db.Options()
 	once.MaxRetries = -1
 	client := redis.NewClient(&once)
 	defer client.Close()
@@ -122,8 +122,8 @@ func (s *Server) Replace(ctx context.Context, tenant string, names []string) err
 
 // Restoring reports whether Stage was begun and not ended by Unstage, and
 // whether Replace came in between.
-func (s *Server) Restoring(ctx context.Context, tenant string) (begun, done bool, err error) {
-	state, err := s.admin.Get(ctx, staging(tenant)).Result()
+func (k *Keys) Restoring(ctx context.Context, tenant string) (begun, done bool, err error) {
+	state, err := k.db.Get(ctx, staging(tenant)).Result()
 	if errors.Is(err, redis.Nil) {
 		return false, false, nil
 	}
@@ -134,20 +134,20 @@ func (s *Server) Restoring(ctx context.Context, tenant string) (begun, done bool
 }
 
 // Unstage removes what Stage wrote and Replace did not take.
-func (s *Server) Unstage(ctx context.Context, tenant string) error {
-	begun, _, err := s.Restoring(ctx, tenant)
+func (k *Keys) Unstage(ctx context.Context, tenant string) error {
+	begun, _, err := k.Restoring(ctx, tenant)
 	if err != nil || !begun {
 		return err
 	}
-	err = s.eachBatch(ctx, staging(tenant), func(keys []string) (bool, error) {
-		keys = slices.DeleteFunc(keys, func(k string) bool { return k == staging(tenant) }) // which goes last
+	err = k.each(ctx, staging(tenant), func(keys []string) (bool, error) {
+		keys = slices.DeleteFunc(keys, func(key string) bool { return key == staging(tenant) }) // which goes last
 		if len(keys) == 0 {
 			return true, nil
 		}
-		return true, s.admin.Unlink(ctx, keys...).Err()
+		return true, k.db.Unlink(ctx, keys...).Err()
 	})
 	if err == nil {
-		err = s.admin.Del(ctx, staging(tenant)).Err()
+		err = k.db.Del(ctx, staging(tenant)).Err()
 	}
 	if err != nil {
 		return fmt.Errorf("end the restore of the keys of %s: %w", tenant, err)

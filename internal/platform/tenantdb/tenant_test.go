@@ -1,4 +1,4 @@
-package aws_test
+package tenantdb_test
 
 import (
 	"context"
@@ -11,18 +11,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	aws "github.com/gitopsd/gitopsd/internal/platform/aws"
+	"github.com/gitopsd/gitopsd/internal/platform/tenantdb"
 )
 
 // cluster is a Postgres as RDS sets one up: the master role is no superuser, and
 // owns the databases that are there.
-func cluster(t *testing.T) *aws.Database {
+func cluster(t *testing.T) *tenantdb.Databases {
 	t.Helper()
-	socket := socketOf(t)
-	d, err := aws.OpenDatabase(t.Context(), aws.Master{
-		Host: socket, Port: 5432, User: "rds", Database: "ledger",
-		Password: func(context.Context) (string, error) { return "", nil },
-	})
+	d, err := tenantdb.Open(t.Context(), tenantdb.Config{Master: master(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,13 +26,16 @@ func cluster(t *testing.T) *aws.Database {
 	return d
 }
 
-func socketOf(t *testing.T) string {
+func master(t *testing.T) tenantdb.Master {
 	t.Helper()
 	u, err := url.Parse(server.URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return u.Query().Get("host")
+	return tenantdb.Master{
+		Host: u.Query().Get("host"), User: "rds", Database: "ledger",
+		Password: func(context.Context) (string, error) { return "", nil },
+	}
 }
 
 // as connects as a tenant, or fails with what the server says.
@@ -44,7 +43,7 @@ func as(ctx context.Context, address string) (*pgx.Conn, error) { return pgx.Con
 
 func mustAs(t *testing.T, address string) *pgx.Conn {
 	t.Helper()
-	conn, err := as(t.Context(), address)
+	conn, err := as(context.Background(), address) // in a cleanup too
 	if err != nil {
 		t.Fatal(err)
 	}
