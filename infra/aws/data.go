@@ -118,12 +118,18 @@ func (CacheSubnetsArgs) kind() (string, *Named) {
 
 // CacheUserArgs is aws:elasticache/user:User.
 type CacheUserArgs struct {
-	UserID       string            `pulumi:"userId"`
-	UserName     string            `pulumi:"userName"`
-	Engine       string            `pulumi:"engine"`
-	AccessString string            `pulumi:"accessString"`
-	NoPassword   bool              `pulumi:"noPasswordRequired"`
-	Tags         map[string]string `pulumi:"tags"`
+	UserID         string               `pulumi:"userId"`
+	UserName       string               `pulumi:"userName"`
+	Engine         string               `pulumi:"engine"`
+	AccessString   string               `pulumi:"accessString"`
+	NoPassword     bool                 `pulumi:"noPasswordRequired"`
+	Authentication *CacheAuthentication `pulumi:"authenticationMode"`
+	Tags           map[string]string    `pulumi:"tags"`
+}
+
+// CacheAuthentication says how a user logs in.
+type CacheAuthentication struct {
+	Type string `pulumi:"type"` // iam, password or no-password-required
 }
 
 func (CacheUserArgs) kind() (string, *Resource) { return "aws:elasticache/user:User", nil }

@@ -1,6 +1,8 @@
 package platform
 
 import (
+	"encoding/json"
+
 	"github.com/gitopsd/gitopsd/infra/tenant"
 	"github.com/gitopsd/gitopsd/internal/fault"
 )
@@ -24,16 +26,19 @@ type Config struct {
 	Domain string `json:"domain"`
 	// OriginSecret is between CloudFront and the load balancer: at least 32
 	// printable characters. It is kept by whoever calls, as a secret.
-	OriginSecret string            `json:"originSecret"`
-	Network      Network           `json:"network"`
-	Compute      Compute           `json:"compute"`
-	Database     Database          `json:"database"`
-	Cache        Cache             `json:"cache"`
-	Images       Images            `json:"images"`
-	Machines     []Machine         `json:"machines"`
-	AlarmTopic   string            `json:"alarmTopic,omitempty"` // ARN of an SNS topic told of alarms
-	LogDays      int               `json:"logDays"`
-	Tags         map[string]string `json:"tags,omitempty"`
+	OriginSecret string    `json:"originSecret"`
+	Network      Network   `json:"network"`
+	Compute      Compute   `json:"compute"`
+	Database     Database  `json:"database"`
+	Cache        Cache     `json:"cache"`
+	Images       Images    `json:"images"`
+	Machines     []Machine `json:"machines"`
+	// Control is how the control plane's own parts in the cell are configured: a
+	// document of the keys of docs/config.md. They find it in Outputs.
+	Control    string            `json:"control,omitempty"`
+	AlarmTopic string            `json:"alarmTopic,omitempty"` // ARN of an SNS topic told of alarms
+	LogDays    int               `json:"logDays"`
+	Tags       map[string]string `json:"tags,omitempty"`
 	// Unprotected lifts the protection of data, so that a destroy may follow.
 	Unprotected bool `json:"unprotected,omitempty"`
 }
@@ -131,6 +136,8 @@ type Outputs struct {
 	Logs          string   `json:"logs"`          // bucket of access logs
 	Secret        string   `json:"secret"`        // ARN: Outputs as JSON, for our own parts
 	OriginSecret  string   `json:"originSecret"`  // ARN: what SharedOf is given
+	Credentials   string   `json:"credentials"`   // ARN: what the forge and Git are asked with; somebody puts it there
+	Control       string   `json:"control"`       // Config's
 
 	Repositories map[string]string `json:"repositories"` // image → URL
 	Functions    map[string]string `json:"functions"`    // task, compile, sync → ARN; empty without their images
@@ -151,6 +158,22 @@ func ReadOutputs(values map[string]any) (Outputs, error) {
 		return Outputs{}, fault.Errorf(fault.Invalid, "outputs of the platform's stack: %w", err)
 	}
 	return o, nil
+}
+
+// ParseOutputs reads the outputs as the cell's configuration has them.
+func ParseOutputs(b []byte) (Outputs, error) {
+	var o Outputs
+	if err := json.Unmarshal(b, &o); err != nil {
+		return Outputs{}, fault.Errorf(fault.Invalid, "the cell's configuration: %w", err)
+	}
+	return o, o.check()
+}
+
+func (o Outputs) check() error {
+	if o.Shared.Cell == "" || o.Shared.Account == "" {
+		return fault.Errorf(fault.Invalid, "the cell's configuration has no shared part")
+	}
+	return nil
 }
 
 // SharedOf returns what tenants use of a cell. The origin's secret is no

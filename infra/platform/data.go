@@ -8,6 +8,7 @@ import (
 
 	"github.com/gitopsd/gitopsd/infra/aws"
 	"github.com/gitopsd/gitopsd/infra/cdn"
+	"github.com/gitopsd/gitopsd/infra/tenant"
 )
 
 // publisherUID owns what is published on the file system. No tenant has it.
@@ -75,7 +76,7 @@ func (p *program) database() *aws.Database {
 	name := p.c.Name(aws.MaxDatabase)
 	cluster := aws.Make(p.Scope, "database", aws.DatabaseArgs{
 		Identifier: name, Engine: "aurora-postgresql", EngineMode: "provisioned", EngineVersion: d.Version,
-		MasterUsername: "gitopsd", ManagePassword: true, SecretKey: p.kms.Arn, IAMAuthentication: true,
+		MasterUsername: tenant.MasterUser, ManagePassword: true, SecretKey: p.kms.Arn, IAMAuthentication: true,
 		SubnetGroup: p.dbSubnets.Name, ParameterGroup: p.dbParameters.Name, SecurityGroups: []pulumi.StringInput{p.net.data},
 		StorageEncrypted: true, KMSKey: p.kms.Arn, BackupDays: d.BackupDays, CopyTags: true,
 		DeletionProtection: !p.c.Unprotected, FinalSnapshot: name + "-final",
@@ -103,9 +104,14 @@ func (p *program) cache() (*aws.Cache, *aws.Resource) {
 		UserID: p.c.Name(aws.MaxUserGroup, "default"), UserName: "default", Engine: "redis",
 		AccessString: "off -@all", NoPassword: true,
 	})
+	p.cacheControl = aws.Make(p.Scope, "cache-control", aws.CacheUserArgs{
+		UserID: p.c.cacheUser(), UserName: p.c.cacheUser(), Engine: "redis",
+		AccessString:   "on ~* &* +@all -@admin -@dangerous +restore", // a snapshot's keys come back
+		Authentication: &aws.CacheAuthentication{Type: "iam"},
+	})
 	group := aws.Make(p.Scope, "cache", aws.CacheGroupArgs{
 		UserGroupID: p.c.Name(aws.MaxUserGroup), Engine: "redis",
-		UserIDs: []pulumi.StringInput{p.cacheDefault.ID().ToStringOutput()},
+		UserIDs: []pulumi.StringInput{p.cacheDefault.ID().ToStringOutput(), p.cacheControl.ID().ToStringOutput()},
 	}, pulumi.IgnoreChanges([]string{"userIds"})) // tenants' users come and go by API
 	cache := aws.Make(p.Scope, "cache", aws.CacheArgs{
 		ID: p.c.Name(aws.MaxReplicationGroup), Description: "gitopsd " + p.c.Cell, Engine: "redis", EngineVersion: c.Version,

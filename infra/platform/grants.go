@@ -33,12 +33,20 @@ func (p *program) driver(x *cell) []aws.Statement {
 		grant("acm", "DescribeCertificate ListTagsForCertificate", aws.S("arn:aws:acm:us-east-1:"+c.Account+":certificate/*")),
 		grant("route53", "ListResourceRecordSets", x.edge.zone.Arn),
 		grant("secretsmanager", "CreateSecret PutSecretValue GetSecretValue DescribeSecret DeleteSecret TagResource", aws.S(c.SecretPrefix()+"*")),
-		grant("secretsmanager", "GetSecretValue", x.secret.Arn, x.origin.Arn, x.database.MasterSecret()),
+		grant("elasticache", "Connect", aws.S(c.arn("elasticache", "replicationgroup:"+c.Name(aws.MaxReplicationGroup)+"*")), aws.S(c.arn("elasticache", "user:"+c.cacheUser()))),
+		grant("secretsmanager", "GetSecretValue", x.origin.Arn),
+		p.worker(x),
 		grant("rds", "DescribeDBClusters", aws.S(c.arn("rds", "cluster:"+c.name()+"*"))),
 		grant("logs", "FilterLogEvents DescribeLogStreams", aws.S(c.arn("logs", "log-group:/gitopsd/"+c.Cell+"/tenant/*"))),
 		grant("kms", "Decrypt GenerateDataKey", p.kms.Arn),
 		p.mount(x, "ClientMount ClientWrite"),
 	}
+}
+
+// worker is what every part of ours reads that works on the ledger and the
+// repository: the cell's configuration, the database's password, the forge's credentials.
+func (p *program) worker(x *cell) aws.Statement {
+	return grant("secretsmanager", "GetSecretValue", x.secret.Arn, x.database.MasterSecret(), x.credentials.Arn)
 }
 
 // provisioning is what Pulumi does for a tenant: to make, change, look at and

@@ -56,6 +56,13 @@ func (c Config) SecretPrefix() string {
 	return c.arn("secretsmanager", "secret:"+c.secretPath("tenant/"))
 }
 
+// ConfigurationName returns the name of the secret that has the cell's outputs.
+func (c Config) ConfigurationName() string { return c.secretPath("configuration") }
+
+// cacheUser is the control plane's own user of the cache: its ID, and as it logs in
+// by IAM its name, too.
+func (c Config) cacheUser() string { return c.Name(aws.MaxUserGroup, "control") }
+
 func (c Config) secretPath(name string) string { return "gitopsd/" + c.Cell + "/" + name }
 
 // path is the path of the cell's roles.

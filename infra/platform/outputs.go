@@ -29,6 +29,7 @@ func (p *program) outputs(x *cell) pulumi.Map {
 	return pulumi.Map{
 		"shared": p.shared(x), "nameServers": x.edge.zone.NameServers, "keyValueStore": x.edge.store.Arn,
 		"fileSystem": x.files.ID(), "publisher": x.publisher.ID(), "secret": x.secret.Arn, "originSecret": x.origin.Arn,
+		"credentials": x.credentials.Arn, "control": text(p.c.Control),
 		"cacheGroup": x.cacheGroup.ID(), "cacheId": x.cache.ID(), "cacheEndpoint": pulumi.Sprintf("%s:%d", x.cache.Primary, redisPort),
 		"database": pulumi.Sprintf("%s:%d", x.database.Endpoint, postgresPort), "databaseId": x.database.ID(),
 		"masterSecret": x.database.MasterSecret(),
@@ -56,7 +57,7 @@ func (p *program) shared(x *cell) pulumi.Map {
 		"originHost": text(c.originHost()), "domainCertificate": e.certificate,
 		"databaseVersion": text(c.Database.Version), "databaseParameters": p.dbParameters.Name, "databaseSubnets": p.dbSubnets.Name,
 		"cacheVersion": text(c.Cache.Version), "cacheNodeType": text(c.Cache.NodeType), "cacheSubnets": p.cacheSubnets.Name,
-		"cacheDefaultUser": p.cacheDefault.ID(), "kmsKey": p.kms.Arn,
+		"cacheDefaultUser": p.cacheDefault.ID(), "cacheControlUser": p.cacheControl.ID(), "kmsKey": p.kms.Arn,
 		"logRetentionDays": pulumi.Int(c.LogDays), "tags": pulumi.ToStringMap(c.Tags),
 	}
 }
@@ -87,8 +88,5 @@ func decode(values map[string]any) (Outputs, error) {
 	if err := json.Unmarshal(b, &o); err != nil {
 		return o, err
 	}
-	if o.Shared.Cell == "" || o.Shared.Account == "" {
-		return o, fmt.Errorf("%s has no shared part", Output)
-	}
-	return o, nil
+	return o, o.check()
 }

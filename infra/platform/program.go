@@ -15,7 +15,7 @@ type program struct {
 	net *network
 
 	dbSubnets, dbParameters, cacheSubnets *aws.Named
-	cacheDefault                          *aws.Resource
+	cacheDefault, cacheControl            *aws.Resource
 }
 
 // cell is all that was made.
@@ -28,6 +28,7 @@ type cell struct {
 	mounts                 []pulumi.Resource
 	snapshots, state, logs *aws.Bucket
 	secret, origin         *aws.Resource // configuration of our own parts; what CloudFront shows the load balancer
+	credentials            *aws.Resource // for the forge and Git
 	fleet                  *fleet.Fleet
 	namespace              *aws.Resource
 	namespaceName          string
@@ -83,6 +84,9 @@ func (p *program) cell() *cell {
 	})
 	x.origin = aws.Make(p.Scope, "origin", aws.SecretArgs{
 		Name: p.c.secretPath("origin"), Description: "what CloudFront shows the edge", KMSKey: p.kms.Arn, RecoveryDays: 7,
+	})
+	x.credentials = aws.Make(p.Scope, "credentials", aws.SecretArgs{
+		Name: p.c.secretPath("credentials"), Description: "what gitopsd asks the forge and Git with", KMSKey: p.kms.Arn, RecoveryDays: 7,
 	})
 	x.edge = p.edge(x.logs)
 	p.logGroups(x)

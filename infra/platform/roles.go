@@ -131,8 +131,9 @@ func (p *program) machineRole(x *cell) []aws.Statement {
 }
 
 // starting is what sync does: it starts runs and looks after them.
-func (p *program) starting(*cell) []aws.Statement {
+func (p *program) starting(x *cell) []aws.Statement {
 	return []aws.Statement{
+		p.worker(x),
 		grant("states", "StartExecution", aws.S(p.c.arn("states", "stateMachine:"+p.c.name()+"-*"))),
 		grant("states", "DescribeExecution StopExecution GetExecutionHistory", aws.S(p.c.arn("states", "execution:"+p.c.name()+"-*"))),
 	}

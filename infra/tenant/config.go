@@ -118,6 +118,7 @@ type Shared struct {
 	CacheNodeType      string `json:"cacheNodeType"`
 
 	CacheDefaultUser string `json:"cacheDefaultUser"` // ID of the user named default, who may nothing
+	CacheControlUser string `json:"cacheControlUser"` // ID, and name, of the control plane's user, who logs in by IAM
 	DatabaseSubnets  string `json:"databaseSubnets"`  // subnet group's name
 	CacheSubnets     string `json:"cacheSubnets"`     // subnet group's name
 	KMSKey           string `json:"kmsKey"`           // ARN

@@ -56,7 +56,7 @@ func (p *program) cache() {
 	}
 	name := p.c.dataName()
 	group := aws.Make(p.Scope, "cache-users", aws.CacheGroupArgs{
-		UserGroupID: name, Engine: "redis", UserIDs: []pulumi.StringInput{aws.S(s.CacheDefaultUser)},
+		UserGroupID: name, Engine: "redis", UserIDs: []pulumi.StringInput{aws.S(s.CacheDefaultUser), aws.S(s.CacheControlUser)},
 	}, pulumi.IgnoreChanges([]string{"userIds"})) // users come and go by API, one change at a time
 	cache := aws.Make(p.Scope, "cache", aws.CacheArgs{
 		ID: name, Description: fmt.Sprintf("gitopsd %s: %s", s.Cell, p.name), Engine: "redis", EngineVersion: s.CacheVersion,

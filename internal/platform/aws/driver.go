@@ -175,6 +175,9 @@ func (d *Driver) cacheOf(r *record) (*Cache, func()) {
 	}
 	c := d.c.Keys
 	c.Addr = r.Outputs.CacheEndpoint
+	if c.PasswordOf != nil {
+		c.Password = c.PasswordOf(c.Addr)
+	}
 	if c.TLS != nil {
 		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}

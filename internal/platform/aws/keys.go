@@ -14,7 +14,9 @@ type KeysConfig struct {
 	Addr     string // host:port of the primary
 	User     string
 	Password func(context.Context) (string, error)
-	TLS      *tls.Config
+	// PasswordOf returns Password for another cache, by its endpoint; nil: it is the same.
+	PasswordOf func(endpoint string) func(context.Context) (string, error)
+	TLS        *tls.Config
 }
 
 // Keys are the keys of tenants in one cache.
