@@ -36,6 +36,8 @@ type commands struct {
 
 	// What Step Functions starts.
 	Task taskCmd `cmd:"" hidden:""`
+	// What webhooks and a schedule start.
+	Sync syncCmd `cmd:"" hidden:""`
 }
 
 const description = `Host a tenant for each YAML file in a Git repository.

@@ -1,15 +1,8 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"os"
-	"regexp"
 	"runtime"
 
-	"gopkg.in/yaml.v3"
-
-	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/plan"
 )
 
@@ -25,42 +18,71 @@ type config struct {
 	Runs        int        `yaml:"runs"`       // at a time
 	BuildCache  string     `yaml:"buildCache"` // of compiled packages; below Data if ""
 
+	Platform string    `yaml:"platform"` // where tenants live
+	Engine   string    `yaml:"engine"`   // what runs machines
+	AWS      awsConfig `yaml:"aws"`
+
 	ConsoleURL string       `yaml:"consoleURL"` // what browsers and the forge call the console
 	PublicRead bool         `yaml:"publicRead"` // anybody may read the console's pages
 	GitHub     githubConfig `yaml:"github"`
 	Git        gitConfig    `yaml:"git"`
 
 	AllowFileSources bool `yaml:"allowFileSources"` // tenants' files may name repositories of this machine
+
+	cell *cell // on AWS
 }
+
+// The platforms and engines there are.
+const (
+	onLocal = "local"
+	onAWS   = "aws"
+
+	byDBOS          = "dbos"
+	byStepFunctions = "stepfunctions"
+)
+
+// awsConfig says which cell's tenants the daemon looks after, and how.
+type awsConfig struct {
+	Region            string           `yaml:"region"`            // else as the SDK finds it
+	Cell              string           `yaml:"cell"`              // whose configuration is in the secret that platform up made
+	Configuration     string           `yaml:"configuration"`     // that secret's name or ARN, where it is another
+	ConfigurationFile string           `yaml:"configurationFile"` // what the secret would have
+	OriginSecretFile  string           `yaml:"originSecretFile"`  // else from the cell's secret
+	Volumes           string           `yaml:"volumes"`           // where the cell's file system is mounted
+	Edge              string           `yaml:"edge"`              // of tenants that ask for none
+	Drift             string           `yaml:"drift"`             // what is done about it
+	CABundle          string           `yaml:"caBundle"`          // file of certificates that count beside the system's
+	Pulumi            pulumiConfig     `yaml:"pulumi"`
+	Machines          machineAddresses `yaml:"machines"` // of state machines, where no cell tells them
+}
+
+// pulumiConfig says what Pulumi may take.
+type pulumiConfig struct {
+	Dir    string `yaml:"dir"`    // below Data if ""
+	Memory int    `yaml:"memory"` // of all runs together, in MiB
+}
+
+// machineAddresses are ARNs of state machines by <name>-v<version>.
+type machineAddresses map[string]string
 
 func defaults() config {
 	return config{
 		Repo: ".", Branch: "main", Data: ".gitopsd", Domain: "localhost",
 		EdgeAddr: "127.0.0.1:8080", ConsoleAddr: "127.0.0.1:8090",
 		Brake: plan.DefaultBrake, Runs: 4 * runtime.GOMAXPROCS(0),
+		Platform: onLocal, Engine: byDBOS,
+		AWS: awsConfig{Volumes: "/mnt/tenants", Edge: "tenant", Drift: "report", Pulumi: pulumiConfig{Memory: 2048}},
 	}
 }
 
-// unknownKey is what the YAML library says of a key that config has no field for.
-var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
+const configDocs = "docs/config.md"
 
 // readConfig reads a configuration file over the defaults.
 func readConfig(path string) (config, error) {
 	c := defaults()
-	f, err := os.Open(path)
+	f, err := openYAML(path, configDocs, &c)
 	if err != nil {
-		return c, fmt.Errorf("read configuration: %w", err)
+		return c, err
 	}
-	defer f.Close()
-	decoder := yaml.NewDecoder(f)
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&c); err != nil {
-		var typeErr *yaml.TypeError
-		if errors.As(err, &typeErr) {
-			return c, fault.Errorf(fault.Invalid, "%s: %s", path, unknownKey.ReplaceAllString(typeErr.Errors[0], `unknown key "$1"`)).
-				WithHint("docs/config.md lists the keys")
-		}
-		return c, fault.Errorf(fault.Invalid, "%s: %w", path, err)
-	}
-	return c, nil
+	return c, c.check(f)
 }

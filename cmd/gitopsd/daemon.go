@@ -95,10 +95,18 @@ func (d *daemon) open(ctx context.Context, progress func(string)) error {
 }
 
 // openPlatform makes where tenants live and what is known of them.
-func (d *daemon) openPlatform(ctx context.Context, progress func(string)) (err error) {
+func (d *daemon) openPlatform(ctx context.Context, progress func(string)) error {
+	if d.Platform == onAWS {
+		return fault.Errorf(fault.Invalid, "platform %s is for gitopsd sync alone", onAWS)
+	}
 	if err := d.openLocal(ctx, progress); err != nil {
 		return err
 	}
+	return d.openLedger(ctx)
+}
+
+// openLedger connects to the ledger.
+func (d *daemon) openLedger(ctx context.Context) (err error) {
 	d.ledger, err = postgres.Open(ctx, d.database.url, postgres.WithLogger(d.log), postgres.WithLogin(d.database.login))
 	if err != nil {
 		return fmt.Errorf("open ledger: %w", err)
@@ -106,8 +114,20 @@ func (d *daemon) openPlatform(ctx context.Context, progress func(string)) (err e
 	return nil
 }
 
-// openSources makes what reads repositories and builds from them.
-func (d *daemon) openSources(ctx context.Context) error {
+// openEngine makes what runs machines.
+func (d *daemon) openEngine(ctx context.Context) error {
+	open := d.openDBOS
+	if d.Engine == byStepFunctions {
+		open = d.openStepFunctions
+	}
+	if err := open(ctx); err != nil {
+		return fmt.Errorf("start engine: %w", err)
+	}
+	return nil
+}
+
+// openMirror makes what reads the repository.
+func (d *daemon) openMirror(ctx context.Context) error {
 	repo, err := private(d.Data, "repository")
 	if err != nil {
 		return err
@@ -121,7 +141,15 @@ func (d *daemon) openSources(ctx context.Context) error {
 	if d.mirror, err = git.Open(ctx, mirror); err != nil {
 		return fmt.Errorf("open repository: %w", err)
 	}
-	others, err := private(repo, "apps")
+	return nil
+}
+
+// openSources makes what reads repositories and builds from them.
+func (d *daemon) openSources(ctx context.Context) error {
+	if err := d.openMirror(ctx); err != nil {
+		return err
+	}
+	others, err := private(d.Data, filepath.Join("repository", "apps"))
 	if err != nil {
 		return err
 	}
@@ -141,6 +169,15 @@ func (d *daemon) openSources(ctx context.Context) error {
 
 // wire connects the loop, the engine and the console to the parts below.
 func (d *daemon) wire(ctx context.Context) error {
+	d.openLoop()
+	if err := d.openEngine(ctx); err != nil {
+		return err
+	}
+	return d.openConsole()
+}
+
+// openLoop makes what follows the branch.
+func (d *daemon) openLoop() {
 	d.loop = sync.New(sync.Config{
 		Planner: sync.Planner{
 			Tree: repository{d.mirror}, Apps: apps{d.mirror}, Dir: "tenants", Domain: d.Domain, Brake: d.Brake,
@@ -149,10 +186,6 @@ func (d *daemon) wire(ctx context.Context) error {
 		Source: repository{d.mirror}, Signatures: repository{d.mirror}, Ledger: d.ledger, Engine: engineRef{d}, Reporter: d.reporter(),
 		Branch: d.Branch, Runs: d.Runs, Log: d.log,
 	})
-	if err := d.openDBOS(ctx); err != nil {
-		return fmt.Errorf("start engine: %w", err)
-	}
-	return d.openConsole()
 }
 
 // openConsole makes what people and the forge reach the daemon by.
@@ -164,8 +197,9 @@ func (d *daemon) openConsole() (err error) {
 	}
 	if d.forge != nil {
 		c.Reviews = d.ledger
-		if c.Webhook, err = d.wireForge(); err != nil {
-			return fmt.Errorf("set up reviews of pull requests: %w", err)
+		d.openReviews()
+		if c.Webhook, err = d.wireWebhook(); err != nil {
+			return fmt.Errorf("set up webhooks: %w", err)
 		}
 	}
 	d.console, err = console.New(c)

@@ -51,9 +51,20 @@ type gitConfig struct {
 // The environment variables that may hold what files do.
 const (
 	envGitHubToken   = "GITOPSD_GITHUB_TOKEN"
+	envGitHubAppKey  = "GITOPSD_GITHUB_APP_KEY"
 	envWebhookSecret = "GITOPSD_WEBHOOK_SECRET"
 	envGitToken      = "GITOPSD_GIT_TOKEN"
 )
+
+// secret reads a secret from a file, else from the environment, else from what the
+// cell keeps; "" if none of them has it.
+func (c config) secret(file, variable, what string) (string, error) {
+	secret, err := secretOf(file, variable, what)
+	if err == nil && secret == "" && c.cell != nil {
+		secret = c.cell.credentials[variable]
+	}
+	return secret, err
+}
 
 // secretOf reads a secret from a file, else from the environment; "" if neither
 // is given.
@@ -81,14 +92,14 @@ func (d *daemon) openForge(ctx context.Context) (err error) {
 	if d.forge, err = d.openGitHub(ctx, d.log); err != nil || d.forge == nil {
 		return err
 	}
-	d.webhook, err = secretOf(d.GitHub.WebhookSecretFile, envWebhookSecret, "github.webhookSecretFile")
+	d.webhook, err = d.secret(d.GitHub.WebhookSecretFile, envWebhookSecret, "github.webhookSecretFile")
 	return err
 }
 
 // openGitHub returns the client of GitHub, nil where it is not configured.
 func (c config) openGitHub(ctx context.Context, log *slog.Logger) (*github.Client, error) {
 	g := c.GitHub
-	token, err := secretOf(g.TokenFile, envGitHubToken, "github.tokenFile")
+	token, err := c.secret(g.TokenFile, envGitHubToken, "github.tokenFile")
 	if err != nil {
 		return nil, err
 	}
@@ -112,12 +123,16 @@ func (c config) openGitHub(ctx context.Context, log *slog.Logger) (*github.Clien
 		cfg.Source = envGitHubToken
 	}
 	if app {
-		key, err := os.ReadFile(g.App.KeyFile)
-		if err != nil {
-			return nil, fault.Errorf(fault.Invalid, "github.app.keyFile: %w", err)
+		key, err := c.secret(g.App.KeyFile, envGitHubAppKey, "github.app.keyFile")
+		switch {
+		case err != nil:
+			return nil, err
+		case key == "":
+			return nil, fault.Errorf(fault.Invalid, "the key of the GitHub App is missing").
+				WithHint("set github.app.keyFile, or %s", envGitHubAppKey)
 		}
-		cfg.Token, cfg.Source = "", g.App.KeyFile
-		cfg.App = &github.App{ID: g.App.ID, Installation: g.App.Installation, Key: key}
+		cfg.Token, cfg.Source = "", cmp.Or(g.App.KeyFile, envGitHubAppKey)
+		cfg.App = &github.App{ID: g.App.ID, Installation: g.App.Installation, Key: []byte(key)}
 	}
 	return github.Open(ctx, cfg)
 }
@@ -158,7 +173,7 @@ func hostOf(repo string) (host, path string) {
 
 // gitAuth says how the mirror authenticates: as it is told, else as the forge's client.
 func (c config) gitAuth(cfg *git.Config, forge *github.Client) (err error) {
-	if cfg.Token, err = secretOf(c.Git.TokenFile, envGitToken, "git.tokenFile"); err != nil {
+	if cfg.Token, err = c.secret(c.Git.TokenFile, envGitToken, "git.tokenFile"); err != nil {
 		return err
 	}
 	cfg.SSHKey, cfg.KnownHosts = c.Git.SSHKeyFile, c.Git.KnownHostsFile
@@ -200,14 +215,17 @@ func tenantURL(edge, domain, name string) string {
 	return "http://" + name + "." + domain + ":" + port + "/"
 }
 
-// wireForge makes what looks at pull requests, and returns where webhooks come
-// in; nil if there is no secret for them.
-func (d *daemon) wireForge() (http.Handler, error) {
+// openReviews makes what looks at pull requests.
+func (d *daemon) openReviews() {
 	d.reviews = review.New(review.Config{
 		Forge: d.forge, Ledger: d.ledger, Source: pulls{d.mirror}, Planner: d.loop, Migrations: migrations{d.mirror},
 		Links: d.links(), Domain: d.Domain, Branch: d.Branch, Interval: d.GitHub.Interval,
 		Changes: d.ledger.Changes, Log: d.log,
 	})
+}
+
+// wireWebhook returns where webhooks come in; nil if there is no secret for them.
+func (d *daemon) wireWebhook() (http.Handler, error) {
 	if d.webhook == "" {
 		d.log.Info("no webhook secret: the forge is polled", "interval", d.reviews.Interval)
 		return nil, nil //nolint:nilnil // there is no way in for webhooks

@@ -11,17 +11,17 @@ import (
 // runCmd is the daemon for a service manager: configured by a file, logging
 // JSON. When it stops, what it started goes on serving.
 type runCmd struct {
-	Config string `help:"Configuration file (YAML)." short:"c" required:"" type:"existingfile"`
+	Config string `help:"Configuration file (YAML); what runs in a cell needs none." short:"c" type:"existingfile" env:"GITOPSD_CONFIG"`
 }
 
 // Run works until it is told to stop.
 func (r *runCmd) Run() error {
-	c, err := readConfig(r.Config)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c, err := configure(ctx, r.Config)
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	d := newDaemon(c, log)
 	defer d.Close()

@@ -27,12 +27,12 @@ type taskCmd struct {
 
 // workerFlags are what both kinds of workers are told.
 type workerFlags struct {
-	Config string `help:"Configuration file (YAML)." short:"c" required:"" type:"existingfile" env:"GITOPSD_CONFIG"`
+	Config string `help:"Configuration file (YAML); what runs in a cell needs none." short:"c" type:"existingfile" env:"GITOPSD_CONFIG"`
 }
 
 // open makes the worker and what it works with, which close lets go of.
 func (f workerFlags) open(ctx context.Context) (w *sfnrun.Worker, closing func(), err error) {
-	c, err := readConfig(f.Config)
+	c, err := configure(ctx, f.Config)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -46,6 +46,9 @@ func (f workerFlags) open(ctx context.Context) (w *sfnrun.Worker, closing func()
 
 // openWorker makes what tasks need, and no control plane: neither lease nor engine.
 func (d *daemon) openWorker(ctx context.Context) (*sfnrun.Worker, error) {
+	if err := d.openForge(ctx); err != nil { // whose credentials may be the repository's, too
+		return nil, fmt.Errorf("connect to GitHub: %w", err)
+	}
 	if err := d.openPlatform(ctx, func(text string) { d.log.Info("starting", "progress", text) }); err != nil {
 		return nil, err
 	}
@@ -125,9 +128,8 @@ type taskLambdaCmd struct{ workerFlags }
 
 // Run answers invocations for as long as there are some.
 func (l *taskLambdaCmd) Run(ctx context.Context) error {
-	if os.Getenv("AWS_LAMBDA_RUNTIME_API") == "" {
-		return fault.Errorf(fault.Invalid, "there is no AWS_LAMBDA_RUNTIME_API: this is no Lambda function").
-			WithHint("to carry out one task: gitopsd task run")
+	if err := inLambda("to carry out one task: gitopsd task run"); err != nil {
+		return err
 	}
 	w, closing, err := l.open(ctx)
 	if err != nil {
@@ -144,6 +146,14 @@ func (l *taskLambdaCmd) Run(ctx context.Context) error {
 		return out, named(err)
 	})
 	return nil
+}
+
+// inLambda says that this is no Lambda function, if so, and what to do instead.
+func inLambda(instead string) error {
+	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
+		return nil
+	}
+	return fault.Errorf(fault.Invalid, "there is no AWS_LAMBDA_RUNTIME_API: this is no Lambda function").WithHint("%s", instead)
 }
 
 // named gives an error the form by which a state machine knows it.

@@ -49,28 +49,46 @@ type Deliveries interface {
 // when it could not be read or remembered (GitHub shows that, and delivers it again
 // when somebody asks for it).
 func (c *Client) Webhook(secret []byte, seen Deliveries, hint func(review.Hint)) (http.Handler, error) {
+	h, err := c.receiver(secret, seen)
+	if err != nil {
+		return nil, err
+	}
+	hints := &hintQueue{hint: hint, missed: map[review.HintKind]bool{}}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, hints.put) }), nil
+}
+
+// Receiver answers as Webhook does, for who does nothing beside it: it returns
+// what the delivery hints at, nothing if it is to be ignored.
+func (c *Client) Receiver(secret []byte, seen Deliveries) (func(http.ResponseWriter, *http.Request) []review.Hint, error) {
+	h, err := c.receiver(secret, seen)
+	if err != nil {
+		return nil, err
+	}
+	return func(w http.ResponseWriter, r *http.Request) (hints []review.Hint) {
+		h.serve(w, r, func(hint review.Hint) { hints = append(hints, hint) })
+		return hints
+	}, nil
+}
+
+func (c *Client) receiver(secret []byte, seen Deliveries) (*webhook, error) {
 	if len(secret) < minSecret {
 		return nil, fault.Errorf(fault.Invalid, "the webhook's secret has %d bytes: that is guessed too easily", len(secret)).
 			WithHint("use at least %d random bytes, e.g. from: openssl rand -hex 32", minSecret)
 	}
-	return &webhook{
-		secret: append([]byte(nil), secret...), repository: c.owner + "/" + c.repo,
-		seen: seen, hints: hintQueue{hint: hint, missed: map[review.HintKind]bool{}}, log: c.log,
-	}, nil
+	return &webhook{secret: append([]byte(nil), secret...), repository: c.owner + "/" + c.repo, seen: seen, log: c.log}, nil
 }
 
 type webhook struct {
 	secret     []byte
 	repository string
 	seen       Deliveries
-	hints      hintQueue
 	log        *slog.Logger
 	told       atomic.Int64 // when a refusal was last logged, Unix nanoseconds
 	unchecked  atomic.Int64 // bytes of payloads that are being read
 }
 
-func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	status, text := h.take(w, r)
+func (h *webhook) serve(w http.ResponseWriter, r *http.Request, put func(review.Hint)) {
+	status, text := h.take(w, r, put)
 	if status >= http.StatusBadRequest {
 		h.refused(status, text)
 	}
@@ -81,7 +99,7 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // take works off a delivery and returns what to answer.
-func (h *webhook) take(w http.ResponseWriter, r *http.Request) (int, string) {
+func (h *webhook) take(w http.ResponseWriter, r *http.Request, put func(review.Hint)) (int, string) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return http.StatusMethodNotAllowed, "deliveries are posted"
@@ -111,11 +129,11 @@ func (h *webhook) take(w http.ResponseWriter, r *http.Request) (int, string) {
 	case delivery.hint == nil:
 		return http.StatusAccepted, "ignored: the event changes nothing here"
 	}
-	return h.once(r, signature, *delivery.hint)
+	return h.once(r, signature, *delivery.hint, put)
 }
 
 // once acts on a delivery that was not there before.
-func (h *webhook) once(r *http.Request, signature string, hint review.Hint) (int, string) {
+func (h *webhook) once(r *http.Request, signature string, hint review.Hint, put func(review.Hint)) (int, string) {
 	id := r.Header.Get("X-GitHub-Delivery")
 	if id == "" || len(id) > maxDeliveryID {
 		return http.StatusBadRequest, "the delivery has no ID"
@@ -127,13 +145,13 @@ func (h *webhook) once(r *http.Request, signature string, hint review.Hint) (int
 	case err != nil:
 		// To look once more does no harm, but what was said of a label is not
 		// believed: it may be a replay.
-		h.hints.put(review.Hint{Kind: hint.Kind, Pull: hint.Pull})
+		put(review.Hint{Kind: hint.Kind, Pull: hint.Pull})
 		h.log.Error("a webhook's delivery is not remembered", "delivery", id, "error", err)
 		return http.StatusServiceUnavailable, "the delivery could not be remembered"
 	case !fresh:
 		return http.StatusOK, "already had"
 	}
-	h.hints.put(hint)
+	put(hint)
 	return http.StatusAccepted, "accepted"
 }
 

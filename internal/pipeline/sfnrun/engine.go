@@ -60,7 +60,7 @@ type Config struct {
 	Ledger        DaemonLedger
 	Finished      func(run string) // called after each run's end, at least once
 	Logger        *slog.Logger
-	Interval      time.Duration // between two looks; 0 means 2 s
+	Interval      time.Duration // between two looks; 0 means 2 s, less that it looks only when told to
 }
 
 // Engine starts executions and ends runs. It is safe for concurrent use.
@@ -85,8 +85,13 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 	if c.Interval == 0 {
 		c.Interval = interval
 	}
+	e := &Engine{Config: c, done: make(chan struct{}), watch: map[string]string{}}
+	if c.Interval < 0 {
+		close(e.done)
+		return e, nil
+	}
 	looking, stop := context.WithCancel(context.WithoutCancel(ctx))
-	e := &Engine{Config: c, stop: stop, done: make(chan struct{}), watch: map[string]string{}}
+	e.stop = stop
 	go func() {
 		defer close(e.done)
 		e.follow(looking)
@@ -203,6 +208,16 @@ func (e *Engine) follow(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// LookAll looks once at every execution that is under way.
+func (e *Engine) LookAll(ctx context.Context) {
+	e.mu.Lock()
+	n := len(e.next)
+	e.mu.Unlock()
+	for ; n > 0 && ctx.Err() == nil; n -= atOnce {
+		e.Look(ctx)
 	}
 }
 
