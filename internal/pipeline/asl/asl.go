@@ -16,6 +16,9 @@ import (
 type Targets struct {
 	// Function is the ARN of the Lambda function behind tasks and outcomes.
 	Function string
+	// Compiler is the ARN of the function that has the go command, and does what
+	// needs it; "" means Function.
+	Compiler string
 	// StateMachine returns the ARN of a version of a machine.
 	StateMachine func(name string, version int) string
 
@@ -54,6 +57,20 @@ func Contained(s pipeline.State) bool {
 // lock and half of its work when it is killed.
 func infrastructure(task string) bool {
 	return task == "EnsureInfrastructure" || task == "DestroyInfrastructure"
+}
+
+// Builds reports whether a task needs the go command, and the sources that another
+// such task has laid out.
+func Builds(task string) bool {
+	return task == "Generate" || task == "Compile" || task == "Bundle"
+}
+
+// function returns the ARN of the function behind a task.
+func (t Targets) function(task string) string {
+	if t.Compiler != "" && Builds(task) {
+		return t.Compiler
+	}
+	return t.Function
 }
 
 // plainName is what a state may be called so that its name is part of a JSONPath
@@ -120,7 +137,7 @@ func (w *writer) state(s pipeline.State) error {
 // lambda writes a task that is a Lambda function.
 func (w *writer) lambda(s pipeline.State) {
 	w.add(s.Name, leads(state{
-		Type: "Task", Comment: s.Comment, Resource: w.targets.Function, Parameters: w.call(s, false),
+		Type: "Task", Comment: s.Comment, Resource: w.targets.function(s.Task), Parameters: w.call(s, false),
 		TimeoutSeconds: seconds(s.Timeout + margin), Retry: append(tries(s.Retry), calls()...),
 		Catch: caught(s.Catch), ResultPath: path("$.doc." + s.Name),
 	}, s.Next))

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 func targets() asl.Targets {
 	const place = "eu-central-1:123456789012:"
 	return asl.Targets{
-		Function: "arn:aws:lambda:" + place + "function:gitopsd-task",
+		Function: "arn:aws:lambda:" + place + "function:gitopsd-task", Compiler: "arn:aws:lambda:" + place + "function:gitopsd-compile",
 		StateMachine: func(name string, version int) string {
 			return "arn:aws:states:" + place + "stateMachine:gitopsd-" + name + "-v" + string(rune('0'+version))
 		},
