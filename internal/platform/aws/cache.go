@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 
+	infraaws "github.com/gitopsd/gitopsd/infra/aws"
+	infra "github.com/gitopsd/gitopsd/infra/tenant"
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform/tenantkeys"
 )
@@ -67,7 +69,10 @@ func (c *Cache) URL(tenant, password string) string {
 }
 
 // userID is unique in the account and region: at most 40 letters, digits and '-'.
-func (c *Cache) userID(tenant string) string { return short(c.owner.Cell+"-t-"+tenant, 40) }
+// userID is named like all that is of a cell's tenants: by that the roles may.
+func (c *Cache) userID(tenant string) string {
+	return short(infra.EntityPrefix(c.owner.Cell)+tenant, infraaws.MaxUserGroup)
+}
 
 // Ensure makes the tenant's user, with one or two passwords that are good, and
 // returns when the cache knows it.

@@ -254,7 +254,7 @@ func TestCacheUserThatIsSomebodyElses(t *testing.T) {
 	foreign := aws.NewCache(w.aws.Config(), aws.Owner{Cell: "cell1-t"}, aws.CacheConfig{
 		Group: "cell1-users", Locks: leases(t), Poll: time.Millisecond, Keys: w.keys,
 	})
-	// cell1-t-t-x is tenant x of the platform cell1-t, and t-x's name in cell1.
+	// gitopsd-cell1-t-t-x is tenant x of the platform cell1-t, and t-x's name in cell1.
 	if err := foreign.Ensure(t.Context(), "x", password("x")); err != nil {
 		t.Fatal(err)
 	}
