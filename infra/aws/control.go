@@ -22,6 +22,27 @@ type RolePolicyArgs struct {
 
 func (RolePolicyArgs) kind() (string, *Plain) { return "aws:iam/rolePolicy:RolePolicy", nil }
 
+// PolicyArgs is aws:iam/policy:Policy.
+type PolicyArgs struct {
+	Name        string             `pulumi:"name"`
+	Path        string             `pulumi:"path"`
+	Description string             `pulumi:"description"`
+	Policy      pulumi.StringInput `pulumi:"policy"`
+	Tags        map[string]string  `pulumi:"tags"`
+}
+
+func (PolicyArgs) kind() (string, *Resource) { return "aws:iam/policy:Policy", nil }
+
+// RolePolicyAttachmentArgs is aws:iam/rolePolicyAttachment:RolePolicyAttachment.
+type RolePolicyAttachmentArgs struct {
+	Role   pulumi.StringInput `pulumi:"role"`
+	Policy pulumi.StringInput `pulumi:"policyArn"`
+}
+
+func (RolePolicyAttachmentArgs) kind() (string, *Plain) {
+	return "aws:iam/rolePolicyAttachment:RolePolicyAttachment", nil
+}
+
 // InstanceProfileArgs is aws:iam/instanceProfile:InstanceProfile.
 type InstanceProfileArgs struct {
 	Name string             `pulumi:"name"`

@@ -325,6 +325,7 @@ type InstancesArgs struct {
 	ForceDelete         bool                 `pulumi:"forceDelete"`
 	Mixed               MixedInstances       `pulumi:"mixedInstancesPolicy"`
 	WaitForCapacity     string               `pulumi:"waitForCapacityTimeout"`
+	Metrics             []string             `pulumi:"enabledMetrics"`
 	GroupTags           []InstanceTag        `pulumi:"tags"`
 }
 

@@ -1,6 +1,10 @@
 package check
 
-import "github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+import (
+	"fmt"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+)
 
 // account and region of what the mocks make.
 const (
@@ -12,10 +16,7 @@ const (
 // program reads something of, that.
 func outputsOf(token, name string, in resource.PropertyMap) resource.PropertyMap {
 	text := func(s string) resource.PropertyValue { return resource.NewProperty(s) }
-	out := resource.PropertyMap{
-		"arn":  text("arn:aws:mock:" + region + ":" + account + ":" + name),
-		"name": text(name),
-	}
+	out := resource.PropertyMap{"arn": text(arnOf(token, name, in)), "name": text(name)}
 	switch token {
 	case "aws:s3/bucket:Bucket":
 		out["bucketRegionalDomainName"] = text(name + ".s3." + region + ".amazonaws.com")
@@ -35,7 +36,7 @@ func outputsOf(token, name string, in resource.PropertyMap) resource.PropertyMap
 		out["endpoint"] = text(name + ".rds.example")
 		out["clusterResourceId"] = text("cluster-" + name)
 		out["masterUserSecrets"] = resource.NewProperty([]resource.PropertyValue{
-			resource.NewProperty(resource.PropertyMap{"secretArn": text("arn:aws:secretsmanager:" + region + ":" + account + ":secret:rds!" + name)}),
+			resource.NewProperty(resource.PropertyMap{"secretArn": text("arn:aws:secretsmanager:" + region + ":" + account + ":secret:rds!cluster-" + name + "-AbCdEf")}),
 		})
 	case "aws:elasticache/replicationGroup:ReplicationGroup":
 		out["primaryEndpointAddress"] = text(name + ".cache.example")
@@ -51,6 +52,55 @@ func outputsOf(token, name string, in resource.PropertyMap) resource.PropertyMap
 		out["functionUrl"] = text("https://" + name + ".lambda-url.example/")
 	}
 	return out
+}
+
+// arns are the ARNs of what policies name: service, whether it is in a region and
+// in an account, the resource, and the input that has its name.
+var arns = map[string]struct {
+	service  string
+	region   bool
+	account  bool
+	resource string // %s is the name
+	input    string // "": the resource's name in the program
+}{
+	"aws:s3/bucket:Bucket":                                         {"s3", false, false, "%s", "bucket"},
+	"aws:kms/key:Key":                                              {"kms", true, true, "key/%s", ""},
+	"aws:efs/fileSystem:FileSystem":                                {"elasticfilesystem", true, true, "file-system/fs-%s", ""},
+	"aws:efs/accessPoint:AccessPoint":                              {"elasticfilesystem", true, true, "access-point/fsap-%s", ""},
+	"aws:cloudfront/keyValueStore:KeyValueStore":                   {"cloudfront", false, true, "key-value-store/%s", ""},
+	"aws:cloudfront/function:Function":                             {"cloudfront", false, true, "function/%s", "name"},
+	"aws:cloudfront/distribution:Distribution":                     {"cloudfront", false, true, "distribution/%s", ""},
+	"aws:secretsmanager/secret:Secret":                             {"secretsmanager", true, true, "secret:%s-AbCdEf", "name"},
+	"aws:route53/zone:Zone":                                        {"route53", false, false, "hostedzone/Z%s", ""},
+	"aws:ecs/cluster:Cluster":                                      {"ecs", true, true, "cluster/%s", "name"},
+	"aws:ecs/taskDefinition:TaskDefinition":                        {"ecs", true, true, "task-definition/%s:1", "family"},
+	"aws:iam/role:Role":                                            {"iam", false, true, "role/%s", "name"},
+	"aws:cloudwatch/logGroup:LogGroup":                             {"logs", true, true, "log-group:%s", "name"},
+	"aws:lambda/function:Function":                                 {"lambda", true, true, "function:%s", "name"},
+	"aws:sfn/stateMachine:StateMachine":                            {"states", true, true, "stateMachine:%s", "name"},
+	"aws:rds/cluster:Cluster":                                      {"rds", true, true, "cluster:%s", "clusterIdentifier"},
+	"aws:elasticache/userGroup:UserGroup":                          {"elasticache", true, true, "usergroup:%s", "userGroupId"},
+	"aws:elasticache/user:User":                                    {"elasticache", true, true, "user:%s", "userId"},
+	"aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": {"servicediscovery", true, true, "namespace/ns-%s", ""},
+}
+
+// arnOf returns what the resource's ARN is like.
+func arnOf(token, name string, in resource.PropertyMap) string {
+	a, known := arns[token]
+	if !known {
+		return "arn:aws:mock:" + region + ":" + account + ":" + name
+	}
+	if v := in[resource.PropertyKey(a.input)]; v.IsString() {
+		name = v.StringValue()
+	}
+	where, who := "", ""
+	if a.region {
+		where = region
+	}
+	if a.account {
+		who = account
+	}
+	return "arn:aws:" + a.service + ":" + where + ":" + who + ":" + fmt.Sprintf(a.resource, name)
 }
 
 // validationOf returns one record a host of a certificate.

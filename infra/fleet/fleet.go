@@ -100,6 +100,7 @@ func instances(spec Spec, tags map[string]string, template *aws.LaunchTemplate) 
 		MaxInstanceLifetime: maxLifetime,
 		ForceDelete:         true, // what is destroyed has no tasks left, but its instances are protected
 		WaitForCapacity:     "0",
+		Metrics:             []string{"GroupInServiceInstances", "GroupDesiredCapacity"}, // alarms look at it
 		Mixed: aws.MixedInstances{
 			Template: aws.MixedTemplate{
 				Spec: aws.TemplateSpec{

@@ -6,41 +6,45 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/gitopsd/gitopsd/infra/aws"
+	"github.com/gitopsd/gitopsd/infra/tenant"
 )
 
 // driver is what the driver does by AWS's API, beside Pulumi: data, secrets,
 // users, routes, and looking.
 func (p *program) driver(x *cell) []aws.Statement {
 	c := p.c
-	s3, services := c.tenantBuckets(), c.tenants("ecs", "service/"+c.name()+"*/")
-	userGroups := []pulumi.StringInput{
-		aws.S(c.arn("elasticache", "user:"+c.Name(aws.MaxUserGroup)+"*")), aws.S(c.arn("elasticache", "usergroup:"+c.Name(aws.MaxUserGroup)+"*")),
-	}
+	buckets := c.tenantBuckets()
+	user := c.tenants("elasticache", "user:")
+	groups := []string{c.arn("elasticache", "usergroup:"+c.Name(aws.MaxUserGroup)), c.tenants("elasticache", "usergroup:")}
 	return []aws.Statement{
-		grant("s3", "ListBucket ListBucketVersions GetBucketTagging", aws.S(s3), x.snapshots.Arn),
-		grant("s3", "GetObject PutObject DeleteObject DeleteObjectVersion AbortMultipartUpload", aws.S(s3+"/*"), pulumi.Sprintf("%s/*", x.snapshots.Arn)),
-		grant("ecs", "DescribeServices UpdateService", aws.S(services)),
-		grant("ecs", "DescribeTasks StopTask", aws.S(c.arn("ecs", "task/"+c.name()+"*/*"))),
-		when(grant("ecs", "ListTasks DescribeContainerInstances", all()), "ArnLike", "ecs:cluster",
-			[]string{c.ClusterARN(), c.tenants("ecs", "cluster/")}),
-		grant("ec2", "DescribeInstances", all()),
-		grant("servicediscovery", "DiscoverInstances ListInstances ListServices GetService", all()),
+		grant("s3", "ListBucket ListBucketVersions", aws.S(buckets), x.snapshots.Arn),
+		named("s3", "GetBucketTagging ListBucketMultipartUploads", buckets),
+		grant("s3", "GetObject PutObject DeleteObject DeleteObjectVersion AbortMultipartUpload", aws.S(buckets+"/*"), pulumi.Sprintf("%s/*", x.snapshots.Arn)),
+		named("ecs", "DescribeServices UpdateService", c.inClusters("ecs", "service")...),
+		named("ecs", "DescribeTasks StopTask", c.arn("ecs", "task/"+c.name()+"/*"), c.tenants("ecs", "task/")+"/*"),
+		when(grant("ecs", "ListTasks", all()), "ArnLike", "ecs:cluster", []string{c.ClusterARN(), c.tenants("ecs", "cluster/")}),
+		grant("servicediscovery", "DiscoverInstances", x.namespace.Arn, aws.S(c.arn("servicediscovery", "service/*"))),
 		grant("application-autoscaling", "DescribeScalableTargets", all()),
-		grant("elasticache", "CreateUser ModifyUser DeleteUser DescribeUsers ModifyUserGroup DescribeUserGroups AddTagsToResource ListTagsForResource", userGroups...),
+		named("elasticache", "CreateUser ModifyUser DeleteUser DescribeUsers AddTagsToResource ListTagsForResource", user),
+		named("elasticache", "DescribeUserGroups", groups...),
+		named("elasticache", "ModifyUserGroup", append([]string{user}, groups...)...),
 		grant("cloudfront-keyvaluestore", "DescribeKeyValueStore GetKey PutKey DeleteKey UpdateKeys", x.edge.store.Arn),
-		grant("cloudfront", "CreateInvalidation GetInvalidation GetDistribution GetDistributionTenant CreateInvalidationForDistributionTenant GetInvalidationForDistributionTenant",
-			aws.S(c.global("cloudfront", "distribution/*")), aws.S(c.global("cloudfront", "distribution-tenant/*"))),
-		grant("acm", "DescribeCertificate ListTagsForCertificate", aws.S("arn:aws:acm:us-east-1:"+c.Account+":certificate/*")),
-		grant("route53", "ListResourceRecordSets", x.edge.zone.Arn),
-		grant("secretsmanager", "CreateSecret PutSecretValue GetSecretValue DescribeSecret DeleteSecret TagResource", aws.S(c.SecretPrefix()+"*")),
-		grant("elasticache", "Connect", aws.S(c.arn("elasticache", "replicationgroup:"+c.Name(aws.MaxReplicationGroup)+"*")), aws.S(c.arn("elasticache", "user:"+c.cacheUser()))),
+		named("cloudfront", "CreateInvalidation GetDistribution", c.global("cloudfront", "distribution/*")),
+		named("cloudfront", "GetDistributionTenant CreateInvalidationForDistributionTenant", c.global("cloudfront", "distribution-tenant/*")),
+		named("acm", "DescribeCertificate", "arn:aws:acm:us-east-1:"+c.Account+":certificate/*"),
+		named("secretsmanager", "CreateSecret PutSecretValue GetSecretValue DescribeSecret DeleteSecret TagResource", c.SecretPrefix()+"*"),
+		named("elasticache", "Connect", c.arn("elasticache", "replicationgroup:"+c.Name(aws.MaxReplicationGroup)), c.tenants("elasticache", "replicationgroup:"), c.arn("elasticache", "user:"+c.cacheUser())),
 		grant("secretsmanager", "GetSecretValue", x.origin.Arn),
 		p.worker(x),
-		grant("rds", "DescribeDBClusters", aws.S(c.arn("rds", "cluster:"+c.name()+"*"))),
-		grant("logs", "FilterLogEvents DescribeLogStreams", aws.S(c.arn("logs", "log-group:/gitopsd/"+c.Cell+"/tenant/*"))),
+		named("logs", "FilterLogEvents", c.arn("logs", "log-group:/gitopsd/"+c.Cell+"/tenant/*")),
 		grant("kms", "Decrypt GenerateDataKey", p.kms.Arn),
 		p.mount(x, "ClientMount ClientWrite"),
 	}
+}
+
+// named allows actions on resources whose names are known.
+func named(service, actions string, resources ...string) aws.Statement {
+	return grant(service, actions, aws.Strings(resources)...)
 }
 
 // worker is what every part of ours reads that works on the ledger and the
@@ -49,60 +53,120 @@ func (p *program) worker(x *cell) aws.Statement {
 	return grant("secretsmanager", "GetSecretValue", x.secret.Arn, x.database.MasterSecret(), x.credentials.Arn)
 }
 
-// provisioning is what Pulumi does for a tenant: to make, change, look at and
-// take away each kind of resource of infra/tenant, of this cell's names.
-func (p *program) provisioning(x *cell) []aws.Statement {
-	c := p.c
-	roles := c.global("iam", "role"+c.path()+"tenant/*")
-	service := func(name, actions string, resources ...string) aws.Statement {
-		var list []pulumi.StringInput
-		for _, r := range resources {
-			list = append(list, aws.S(r))
-		}
-		return grant(name, actions, list...)
-	}
-	name := c.name()
+// What Pulumi does for a tenant is to make, change, look at and take away each kind
+// of resource of infra/tenant, of this cell's names.
+
+// engine is what Pulumi itself does: it keeps state, and encrypts what is secret in it.
+func (p *program) engine(x *cell) []aws.Statement {
 	return []aws.Statement{
 		grant("s3", "ListBucket", x.state.Arn),
 		grant("s3", "GetObject PutObject DeleteObject", pulumi.Sprintf("%s/*", x.state.Arn)),
-		service("s3", bucketActions, c.tenantBuckets()),
-		service("iam", roleActions, roles),
-		when(service("iam", "PassRole", roles, c.global("iam", "role"+c.path()+c.name("execution")), c.global("iam", "role"+c.path()+c.name("instance"))),
-			"StringEquals", "iam:PassedToService", []string{"ecs-tasks.amazonaws.com", "ec2.amazonaws.com"}),
-		when(service("iam", "CreateServiceLinkedRole", c.global("iam", "role/aws-service-role/*")),
-			"StringEquals", "iam:AWSServiceName", []string{"ecs.application-autoscaling.amazonaws.com", "autoscaling.amazonaws.com"}),
-		service("ecs", "RegisterTaskDefinition DeregisterTaskDefinition DescribeTaskDefinition DescribeCapacityProviders", "*"),
-		service("ecs", "CreateService UpdateService DeleteService DescribeServices TagResource UntagResource ListTagsForResource", c.tenants("ecs", "service/"+name+"*/")),
-		service("ecs", "CreateCluster DeleteCluster DescribeClusters UpdateCluster PutClusterCapacityProviders TagResource UntagResource ListTagsForResource", c.tenants("ecs", "cluster/")),
-		service("ecs", "CreateCapacityProvider UpdateCapacityProvider DeleteCapacityProvider TagResource UntagResource ListTagsForResource", c.tenants("ecs", "capacity-provider/")),
-		service("ecs", "DescribeClusters", c.ClusterARN()),
-		service("ecs", "TagResource ListTagsForResource", c.tenants("ecs", "task-definition/")),
-		service("autoscaling", "CreateAutoScalingGroup UpdateAutoScalingGroup DeleteAutoScalingGroup SetInstanceProtection TerminateInstanceInAutoScalingGroup CreateOrUpdateTags DeleteTags EnableMetricsCollection",
-			c.tenants("autoscaling", "autoScalingGroup:*:autoScalingGroupName/")),
-		service("autoscaling", "DescribeAutoScalingGroups DescribeScalingActivities DescribeTags DescribeWarmPool", "*"),
-		service("ec2", "CreateLaunchTemplate CreateLaunchTemplateVersion ModifyLaunchTemplate DeleteLaunchTemplate DescribeLaunchTemplates DescribeLaunchTemplateVersions RunInstances CreateTags DescribeInstances DescribeInstanceTypes DescribeSubnets DescribeSecurityGroups DescribeVpcs", "*"),
-		service("ssm", "GetParameters", "arn:aws:ssm:"+c.Region+"::parameter/aws/service/ecs/*"),
-		service("application-autoscaling", "RegisterScalableTarget DeregisterScalableTarget PutScalingPolicy DeleteScalingPolicy TagResource UntagResource ListTagsForResource", c.arn("application-autoscaling", "scalable-target/*")),
-		service("application-autoscaling", "DescribeScalableTargets DescribeScalingPolicies", "*"),
-		service("cloudwatch", "PutMetricAlarm DeleteAlarms DescribeAlarms", c.arn("cloudwatch", "alarm:TargetTracking-*")),
-		service("servicediscovery", "CreateService UpdateService DeleteService GetService GetOperation ListInstances DeregisterInstance TagResource UntagResource ListTagsForResource", "*"),
-		grant("route53", "ChangeResourceRecordSets ListResourceRecordSets GetHostedZone", x.edge.zone.Arn),
-		service("route53", "GetChange", "arn:aws:route53:::change/*"),
-		grant("elasticfilesystem", "CreateAccessPoint DescribeAccessPoints TagResource", x.files.Arn),
-		service("elasticfilesystem", "DeleteAccessPoint DescribeAccessPoints TagResource UntagResource ListTagsForResource", c.arn("elasticfilesystem", "access-point/*")),
-		service("logs", "CreateLogGroup DeleteLogGroup PutRetentionPolicy DeleteRetentionPolicy AssociateKmsKey TagResource UntagResource ListTagsForResource", c.logs()),
-		service("logs", "DescribeLogGroups", "*"),
-		service("cloudfront", "CreateDistribution CreateDistributionWithTags UpdateDistribution DeleteDistribution GetDistribution GetDistributionConfig TagResource UntagResource ListTagsForResource CreateDistributionTenant UpdateDistributionTenant DeleteDistributionTenant GetDistributionTenant",
+		grant("kms", "Encrypt Decrypt GenerateDataKey", p.kms.Arn),
+	}
+}
+
+// provideEdge is for bucket, distribution, certificate and records. Where there is
+// no resource to name, there is none yet: AWS chooses the ID of what is made.
+func (p *program) provideEdge(x *cell) []aws.Statement {
+	c := p.c
+	return []aws.Statement{
+		named("s3", bucketActions, c.tenantBuckets()),
+		named("s3", "DeleteObject DeleteObjectVersion", c.tenantBuckets()+"/*"),
+		grant("cloudfront", "CreateDistribution CreateDistributionTenant", all()),
+		named("cloudfront", "GetDistribution UpdateDistribution DeleteDistribution", c.global("cloudfront", "distribution/*")),
+		named("cloudfront", "GetDistributionTenant UpdateDistributionTenant DeleteDistributionTenant", c.global("cloudfront", "distribution-tenant/*")),
+		named("cloudfront", "TagResource UntagResource ListTagsForResource",
 			c.global("cloudfront", "distribution/*"), c.global("cloudfront", "distribution-tenant/*")),
-		service("cloudfront", "GetConnectionGroup", c.global("cloudfront", "connection-group/*")),
-		service("acm", "RequestCertificate DescribeCertificate DeleteCertificate AddTagsToCertificate RemoveTagsFromCertificate ListTagsForCertificate", "arn:aws:acm:us-east-1:"+c.Account+":certificate/*"),
-		service("rds", "CreateDBCluster ModifyDBCluster DeleteDBCluster DescribeDBClusters CreateDBInstance ModifyDBInstance DeleteDBInstance DescribeDBInstances CreateDBClusterSnapshot DescribeGlobalClusters AddTagsToResource RemoveTagsFromResource ListTagsForResource",
-			c.tenants("rds", "cluster:"), c.tenants("rds", "db:"), c.tenants("rds", "cluster-snapshot:"), c.arn("rds", "subgrp:"+name), c.arn("rds", "cluster-pg:"+name+"*")),
-		service("elasticache", "CreateReplicationGroup ModifyReplicationGroup DeleteReplicationGroup DescribeReplicationGroups DescribeCacheClusters CreateUserGroup DeleteUserGroup DescribeUserGroups AddTagsToResource RemoveTagsFromResource ListTagsForResource",
-			c.tenants("elasticache", "replicationgroup:"), c.tenants("elasticache", "cluster:"), c.tenants("elasticache", "usergroup:"),
-			c.arn("elasticache", "user:"+name+"*"), c.arn("elasticache", "subnetgroup:"+name), c.arn("elasticache", "parametergroup:*")),
-		grant("kms", "Decrypt Encrypt GenerateDataKey DescribeKey CreateGrant", p.kms.Arn),
-		service("sts", "GetCallerIdentity", "*"),
+		grant("acm", "RequestCertificate", all()),
+		named("acm", "DescribeCertificate DeleteCertificate AddTagsToCertificate RemoveTagsFromCertificate ListTagsForCertificate",
+			"arn:aws:acm:us-east-1:"+c.Account+":certificate/*"),
+		grant("route53", "ChangeResourceRecordSets ListResourceRecordSets GetHostedZone", x.edge.zone.Arn),
+		named("route53", "GetChange", "arn:aws:route53:::change/*"),
+	}
+}
+
+// provideService is for role, volume, logs, service and scaling.
+func (p *program) provideService(x *cell) []aws.Statement {
+	c := p.c
+	roles := c.global("iam", "role"+c.path()+"tenant/*")
+	linked := c.global("iam", "role/aws-service-role/")
+	return []aws.Statement{
+		named("iam", roleActions, roles),
+		when(named("iam", "PassRole", roles, c.global("iam", "role"+c.path()+c.name("execution"))),
+			"StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com"),
+		when(named("iam", "CreateServiceLinkedRole", linked+"autoscaling.amazonaws.com/*", linked+"ecs.application-autoscaling.amazonaws.com/*"),
+			"StringEquals", "iam:AWSServiceName", []string{"autoscaling.amazonaws.com", "ecs.application-autoscaling.amazonaws.com"}),
+		grant("elasticfilesystem", "CreateAccessPoint", x.files.Arn),
+		named("elasticfilesystem", "DeleteAccessPoint DescribeAccessPoints TagResource UntagResource ListTagsForResource", c.arn("elasticfilesystem", "access-point/*")),
+		named("logs", "CreateLogGroup DeleteLogGroup PutRetentionPolicy AssociateKmsKey TagResource UntagResource ListTagsForResource",
+			c.arn("logs", "log-group:/gitopsd/"+c.Cell+"/tenant/*")),
+		grant("logs", "DescribeLogGroups", all()),
+		grant("servicediscovery", "CreateService", x.namespace.Arn, aws.S(c.arn("servicediscovery", "service/*"))),
+		named("servicediscovery", "UpdateService DeleteService GetService ListInstances DeregisterInstance", c.arn("servicediscovery", "service/*")),
+		grant("servicediscovery", "GetOperation", x.namespace.Arn, aws.S(c.arn("servicediscovery", "service/*"))),
+		grant("servicediscovery", "TagResource UntagResource ListTagsForResource", all()),
+		named("ecs", "RegisterTaskDefinition TagResource UntagResource ListTagsForResource", c.tenants("ecs", "task-definition/")+":*"),
+		grant("ecs", "DeregisterTaskDefinition DescribeTaskDefinition", all()),
+		named("ecs", "CreateService UpdateService DeleteService DescribeServices TagResource UntagResource ListTagsForResource",
+			c.inClusters("ecs", "service")...),
+		named("application-autoscaling", "RegisterScalableTarget DeregisterScalableTarget PutScalingPolicy DeleteScalingPolicy TagResource UntagResource ListTagsForResource",
+			c.arn("application-autoscaling", "scalable-target/*")),
+		grant("application-autoscaling", "DescribeScalableTargets DescribeScalingPolicies", all()),
+		named("cloudwatch", "PutMetricAlarm DeleteAlarms DescribeAlarms", c.inClusters("cloudwatch", "alarm:TargetTracking-service")...),
+	}
+}
+
+// provideFleet is for the instances of a tenant that has its own.
+func (p *program) provideFleet(*cell) []aws.Statement {
+	c := p.c
+	return []aws.Statement{
+		when(named("iam", "PassRole", c.global("iam", "role"+c.path()+c.name("instance"))),
+			"StringEquals", "iam:PassedToService", "ec2.amazonaws.com"),
+		named("ecs", "CreateCluster DeleteCluster DescribeClusters UpdateCluster PutClusterCapacityProviders TagResource UntagResource ListTagsForResource", c.tenants("ecs", "cluster/")),
+		named("ecs", "CreateCapacityProvider UpdateCapacityProvider DeleteCapacityProvider DescribeCapacityProviders TagResource UntagResource ListTagsForResource", c.tenants("ecs", "capacity-provider/")),
+		named("autoscaling", "CreateAutoScalingGroup UpdateAutoScalingGroup DeleteAutoScalingGroup SetInstanceProtection CreateOrUpdateTags DeleteTags EnableMetricsCollection",
+			c.tenants("autoscaling", "autoScalingGroup:*:autoScalingGroupName/")),
+		grant("autoscaling", "DescribeAutoScalingGroups DescribeScalingActivities DescribeWarmPool", all()),
+		named("ec2", "CreateLaunchTemplate CreateLaunchTemplateVersion ModifyLaunchTemplate DeleteLaunchTemplate DeleteTags", c.arn("ec2", "launch-template/*")),
+		grant("ec2", "DescribeLaunchTemplates DescribeLaunchTemplateVersions RunInstances CreateTags", all()),
+		named("ssm", "GetParameters", "arn:aws:ssm:"+c.Region+"::parameter/aws/service/ecs/*"),
+	}
+}
+
+// provideData is for databases and caches of tenants that have their own.
+func (p *program) provideData(*cell) []aws.Statement {
+	c, name := p.c, p.c.name()
+	cluster, snapshot, instance := c.tenants("rds", "cluster:"), c.tenants("rds", "cluster-snapshot:"), c.tenants("rds", "db:")
+	subnets, parameters := c.arn("rds", "subgrp:"+name), c.arn("rds", "cluster-pg:"+name+"-*")
+	cache, nodes, users := c.tenants("elasticache", "replicationgroup:"), c.tenants("elasticache", "cluster:"), c.tenants("elasticache", "usergroup:")
+	return []aws.Statement{
+		named("rds", "CreateDBCluster", cluster, subnets, parameters),
+		named("rds", "ModifyDBCluster", cluster, parameters),
+		named("rds", "DeleteDBCluster CreateDBClusterSnapshot", cluster, snapshot),
+		named("rds", "CreateDBInstance", instance, cluster),
+		named("rds", "ModifyDBInstance DeleteDBInstance DescribeDBInstances", instance),
+		named("rds", "DescribeDBClusters", cluster),
+		named("rds", "AddTagsToResource RemoveTagsFromResource ListTagsForResource", cluster, instance),
+		named("rds", "DescribeGlobalClusters", "arn:aws:rds::"+c.Account+":global-cluster:*"),
+		// RDS makes the master's secret, with the rights of who makes the cluster.
+		named("secretsmanager", "CreateSecret TagResource", c.arn("secretsmanager", "secret:rds!cluster-*")),
+		named("elasticache", "CreateUserGroup", users, c.arn("elasticache", "user:"+c.Name(aws.MaxUserGroup, "default"))),
+		named("elasticache", "DeleteUserGroup DescribeUserGroups", users),
+		named("elasticache", "CreateReplicationGroup", cache, users, c.arn("elasticache", "subnetgroup:"+name), c.arn("elasticache", "parametergroup:*")),
+		named("elasticache", "ModifyReplicationGroup", cache, users),
+		named("elasticache", "DeleteReplicationGroup DescribeReplicationGroups", cache),
+		named("elasticache", "DescribeCacheClusters", nodes),
+		named("elasticache", "AddTagsToResource RemoveTagsFromResource ListTagsForResource", cache, users),
+		grant("kms", "DescribeKey CreateGrant", p.kms.Arn),
+	}
+}
+
+// inClusters matches what is of tenants in the cell's cluster and in their own.
+func (c Config) inClusters(service, kind string) []string {
+	entity := tenant.EntityPrefix(c.Cell) + "*"
+	return []string{
+		c.arn(service, kind+"/"+c.name()+"/"+entity),
+		c.arn(service, kind+"/"+entity+"/"+entity),
 	}
 }
 
@@ -110,12 +174,13 @@ func (p *program) provisioning(x *cell) []aws.Statement {
 // role, their reads included: it reads more than we set.
 var (
 	bucketActions = strings.Join([]string{
-		"CreateBucket DeleteBucket ListBucket ListBucketVersions GetBucketLocation GetBucketTagging PutBucketTagging",
+		"CreateBucket DeleteBucket ListBucket ListBucketVersions GetBucketLocation",
+		"TagResource UntagResource ListTagsForResource GetBucketTagging PutBucketTagging",
 		"GetBucketPolicy PutBucketPolicy DeleteBucketPolicy GetBucketPublicAccessBlock PutBucketPublicAccessBlock",
 		"GetLifecycleConfiguration PutLifecycleConfiguration GetEncryptionConfiguration GetBucketVersioning GetBucketAcl",
 		"GetBucketCORS GetBucketWebsite GetBucketLogging GetBucketRequestPayment GetAccelerateConfiguration",
-		"GetReplicationConfiguration GetBucketObjectLockConfiguration GetBucketOwnershipControls",
+		"GetReplicationConfiguration GetBucketObjectLockConfiguration",
 	}, " ")
-	roleActions = "CreateRole DeleteRole GetRole UpdateRole UpdateAssumeRolePolicy TagRole UntagRole ListRoleTags " +
+	roleActions = "CreateRole DeleteRole GetRole UpdateRoleDescription UpdateAssumeRolePolicy TagRole UntagRole ListRoleTags " +
 		"PutRolePolicy GetRolePolicy DeleteRolePolicy ListRolePolicies ListAttachedRolePolicies ListInstanceProfilesForRole"
 )

@@ -41,7 +41,7 @@ func (p *program) roles(x *cell) {
 	}
 	policies := map[string][]aws.Statement{
 		"instance": p.instanceRole(x), "execution": p.executionRole(x), "edge": {p.mount(x, "ClientMount")},
-		"pulumi": slices.Concat(p.provisioning(x), p.driver(x)), "task": append(p.driver(x), p.functionRole(x, "task")...),
+		"task":     append(p.driver(x), p.functionRole(x, "task")...),
 		"compile":  p.functionRole(x, "compile"), // it runs what tenants wrote, and may do nothing else
 		"sync":     append(p.starting(x), p.functionRole(x, "sync")...),
 		"machines": p.machineRole(x), "schedule": {grant("lambda", "InvokeFunction", aws.S(p.c.FunctionARN("sync")))},
@@ -55,13 +55,30 @@ func (p *program) roles(x *cell) {
 		x.roles[name] = aws.Make(p.Scope, "role-"+name, aws.RoleArgs{
 			Name: p.c.name(name), Path: p.c.path(), Description: fmt.Sprintf("gitopsd %s: %s", p.c.Cell, name), Trust: conditional,
 		})
-		aws.Make(p.Scope, "role-"+name, aws.RolePolicyArgs{
-			Name: name, Role: x.roles[name].Name, Policy: aws.Policy(policies[name]...),
-		})
+		if list := policies[name]; list != nil {
+			aws.Make(p.Scope, "role-"+name, aws.RolePolicyArgs{Name: name, Role: x.roles[name].Name, Policy: aws.Policy(list...)})
+		}
 	}
+	p.attach(x, "pulumi", map[string][]aws.Statement{
+		"engine": p.engine(x), "edge": p.provideEdge(x), "service": p.provideService(x), "fleet": p.provideFleet(x), "data": p.provideData(x), "driver": p.driver(x),
+	})
 	x.profile = aws.Make(p.Scope, "instances", aws.InstanceProfileArgs{
 		Name: p.c.name(), Path: p.c.path(), Role: x.roles["instance"].Name,
 	})
+}
+
+// attach gives a role policies that are resources of their own: what is written in
+// a role itself is 10,240 characters at most, all together, and each of these 6,144.
+// Source: IAM user guide, "IAM and AWS STS quotas".
+func (p *program) attach(x *cell, role string, policies map[string][]aws.Statement) {
+	for _, name := range sorted(policies) {
+		full := "role-" + role + "-" + name
+		policy := aws.Make(p.Scope, full, aws.PolicyArgs{
+			Name: p.c.name(role, name), Path: p.c.path(), Description: fmt.Sprintf("gitopsd %s: %s, %s", p.c.Cell, role, name),
+			Policy: aws.Policy(policies[name]...),
+		})
+		aws.Make(p.Scope, full, aws.RolePolicyAttachmentArgs{Role: x.roles[role].Name, Policy: policy.Arn})
+	}
 }
 
 // mount allows to mount all tenants' directories, as the publisher.
@@ -72,14 +89,13 @@ func (p *program) mount(x *cell, actions string) aws.Statement {
 // instanceRole is what the ECS agent of an instance needs.
 func (p *program) instanceRole(x *cell) []aws.Statement {
 	clusters := []pulumi.StringInput{aws.S(p.c.ClusterARN()), aws.S(p.c.tenants("ecs", "cluster/"))}
-	instances := aws.S(p.c.arn("ecs", "container-instance/"+p.c.name()+"*"))
+	instances := []pulumi.StringInput{
+		aws.S(p.c.arn("ecs", "container-instance/"+p.c.name()+"/*")), aws.S(p.c.tenants("ecs", "container-instance/") + "/*"),
+	}
 	return []aws.Statement{
 		grant("ecs", "DiscoverPollEndpoint", all()),
 		grant("ecs", "RegisterContainerInstance DeregisterContainerInstance SubmitContainerStateChange SubmitTaskStateChange SubmitAttachmentStateChanges", clusters...),
-		grant("ecs", "Poll StartTelemetrySession UpdateContainerInstancesState", instances),
-		grant("ecr", "GetAuthorizationToken", all()),
-		grant("ecr", "BatchCheckLayerAvailability BatchGetImage GetDownloadUrlForLayer", aws.S(p.c.repositories())),
-		grant("logs", "CreateLogStream PutLogEvents", aws.S(p.c.logs())),
+		grant("ecs", "Poll StartTelemetrySession UpdateContainerInstancesState", instances...),
 	}
 }
 
@@ -119,6 +135,7 @@ func (p *program) machineRole(x *cell) []aws.Statement {
 		grant("states", "DescribeExecution StopExecution", aws.S(executions)),
 		grant("ecs", "RunTask", aws.S(p.c.arn("ecs", "task-definition/"+p.c.PulumiFamily()+":*"))),
 		grant("ecs", "StopTask DescribeTasks", aws.S(p.c.arn("ecs", "task/"+p.c.name()+"/*"))),
+		when(grant("ecs", "TagResource", aws.S(p.c.arn("ecs", "task/"+p.c.name()+"/*"))), "StringEquals", "ecs:CreateAction", "RunTask"),
 		when(grant("iam", "PassRole", aws.S(roles+p.c.name("pulumi")), aws.S(roles+p.c.name("execution"))),
 			"StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com"),
 		// How Step Functions learns of the end of what it started (.sync).

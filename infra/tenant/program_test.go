@@ -193,7 +193,7 @@ func TestDedicatedCompute(t *testing.T) {
 	t.Parallel()
 	r := run(t, variants()["all dedicated"])
 	s := one(t, r, "aws:ecs/service:Service")
-	if c := s.Inputs["cluster"].StringValue(); !strings.HasSuffix(c, ":cluster") {
+	if c := s.Inputs["cluster"].StringValue(); !strings.HasSuffix(c, ":cluster/gitopsd-a-t-acme") {
 		t.Errorf("runs in %s", c)
 	}
 	if !slices.Contains(s.Depends, "capacity-of-cluster") {
