@@ -22,10 +22,11 @@ test: build ## Run every test
 test-aws: build ## Check what runs on AWS with programs that are not ours
 	@scripts/deps test
 	@scripts/asl
+	@scripts/iam
 	@scripts/pulumi-types
 	@scripts/pulumi
 	@scripts/moto
-	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/platform/aws/... ./internal/pipeline/asl ./internal/pipeline/sfnrun ./infra/...
+	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/platform/aws/... ./internal/pipeline/asl ./internal/pipeline/sfnrun ./internal/iamtest ./infra/...
 
 bench: deps build ## Measure the main path beside its references
 	@scripts/bench

@@ -42,7 +42,7 @@ func (p *program) roles(x *cell) {
 	policies := map[string][]aws.Statement{
 		"instance": p.instanceRole(x), "execution": p.executionRole(x), "edge": {p.mount(x, "ClientMount")},
 		"task":     append(p.driver(x), p.functionRole(x, "task")...),
-		"compile":  p.functionRole(x, "compile"), // it runs what tenants wrote, and may do nothing else
+		"compile":  append(p.functionRole(x, "compile"), p.worker(x)), // it compiles what tenants wrote, and runs none of it
 		"sync":     append(p.starting(x), p.functionRole(x, "sync")...),
 		"machines": p.machineRole(x), "schedule": {grant("lambda", "InvokeFunction", aws.S(p.c.FunctionARN("sync")))},
 	}

@@ -57,17 +57,20 @@ func (w world) parts() map[string]part {
 	execution := w.arn("states", "execution:"+w.Name(64, "deploy-v1")+":acme-1")
 	rules := on(w.arn("events", "rule/StepFunctionsGetEventsForECSTaskRule"), w.arn("events", "rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"))
 	rules.shared = "one an account"
+	worker := map[string]at{"secretsmanager:GetSecretValue": on(w.secret("configuration"), w.secret("credentials"), w.master())}
+	login := use{"elasticache", "Connect", on(w.arn("elasticache", "replicationgroup:"+w.Name(40)), w.control()), "our code logs in to the cache by a signed URL"}
+	loginOwn := use{"elasticache", "Connect", on(w.arn("elasticache", "replicationgroup:"+w.data()), w.control()), login.why}
 	var provider []use
 	for _, p := range w.provider() {
 		provider = append(provider, p.uses...)
 	}
 	return map[string]part{
-		"task":    {root: "(*taskLambdaCmd).Run", other: w.lambdaService("task")},
-		"compile": {root: "(*taskLambdaCmd).Run", other: w.lambdaService("compile")},
-		"pulumi":  {root: "(*taskRunCmd).Run", other: slices.Concat(provider, w.engine(), []use{w.mounts("ClientMount ClientWrite")})},
+		"task":    {root: "(*taskLambdaCmd).Run", other: append(w.lambdaService("task"), login, loginOwn)},
+		"compile": {root: "(*taskLambdaCmd).Run", other: w.lambdaService("compile"), on: worker},
+		"pulumi":  {root: "(*taskRunCmd).Run", other: slices.Concat(provider, w.engine(), []use{w.mounts("ClientMount ClientWrite"), login, loginOwn})},
 		"sync": {
-			root: "(*taskLambdaCmd).Run", other: w.lambdaService("sync"),
-			on: map[string]at{"secretsmanager:GetSecretValue": on(w.secret("configuration"), w.master())},
+			root: "(*syncLambdaCmd).Run", other: w.lambdaService("sync"),
+			on: worker,
 		},
 		"edge": {root: "(*edgeCmd).Run", other: []use{w.mounts("ClientMount")}},
 		// Source: ECS developer guide, "Amazon ECS container instance IAM role".

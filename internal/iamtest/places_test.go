@@ -49,7 +49,7 @@ func (w world) places() map[string]at {
 		{"GetDistributionTenant CreateInvalidationForDistributionTenant GetInvalidationForDistributionTenant", "cloudfront", tenants},
 		{"ListDistributions ListDistributionTenants ListDistributionsByWebACLId", "cloudfront", anywhere("no resource")},
 		{"CreateSecret PutSecretValue DescribeSecret DeleteSecret TagResource UpdateSecretVersionStage RestoreSecret", "secretsmanager", on(w.secret("tenant/acme"))},
-		{"GetSecretValue", "secretsmanager", on(w.secret("tenant/acme"), w.secret("configuration"), w.secret("origin"), w.master())},
+		{"GetSecretValue", "secretsmanager", on(w.secret("tenant/acme"), w.secret("configuration"), w.secret("credentials"), w.secret("origin"), w.master())},
 		{"StartExecution", "states", on(w.MachineARN("deploy", 1))},
 		{"DescribeExecution StopExecution GetExecutionHistory", "states", on(w.arn("states", "execution:"+w.Name(64, "deploy-v1")+":acme-1"))},
 	} {

@@ -83,6 +83,9 @@ func (w world) master() string {
 	return w.arn("secretsmanager", "secret:rds!cluster-"+w.id("database")+"-AbCdEf")
 }
 
+// control is the control plane's own user of the cache.
+func (w world) control() string { return w.arn("elasticache", "user:"+w.Name(40, "control")) }
+
 func (w world) files() string { return w.arn("elasticfilesystem", "file-system/fs-"+w.id("files")) }
 
 func (w world) publisher() string {
