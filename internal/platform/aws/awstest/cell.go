@@ -33,22 +33,26 @@ const OriginSecret = "origin-secret-of-a-played-cell-0123456789"
 // run. It ends with the test.
 type Cell struct {
 	*Server
-	ECS      *ECS
-	CloudMap *CloudMap
-	Logs     *Logs
-	Cache    *ElastiCache
-	Redis    *redis.Client // as its admin
-	Postgres *postgrestest.Server
-	DNS      string // host:port of the server that knows the tasks
+	ECS         *ECS
+	CloudMap    *CloudMap
+	CloudFront  *CloudFront
+	ACM         *ACM
+	AutoScaling *AutoScaling
+	Logs        *Logs
+	Cache       *ElastiCache
+	Redis       *redis.Client // as its admin
+	Postgres    *postgrestest.Server
+	DNS         string // host:port of the server that knows the tasks
 
-	config  infra.Config
-	outputs infra.Outputs
-	dir     string
-	moto    awssdk.Config // past counting and throttling
-	master  aws.Master
-	keys    aws.KeysConfig
-	records *Records
-	agent   func() (string, error)
+	config    infra.Config
+	outputs   infra.Outputs
+	dir       string
+	moto      awssdk.Config // past counting and throttling
+	master    aws.Master
+	keys      aws.KeysConfig
+	records   *Records
+	agent     func() (string, error)
+	elsewhere elsewhere
 }
 
 // Option says how a cell is played.
@@ -76,7 +80,7 @@ func NewCell(tb testing.TB, options ...Option) *Cell {
 	if set.moto == "" {
 		set.moto = StartMoto(tb)
 	}
-	c := &Cell{Server: New(tb, set.moto), dir: openDir(tb, "gitopsd-cell-"), config: infra.Default()}
+	c := &Cell{Server: New(tb, set.moto), dir: openDir(tb, "gitopsd-cell-"), config: infra.Default(), elsewhere: elsewhere{names: make(map[string]string)}}
 	c.config.Account, c.config.Region, c.config.Domain, c.config.OriginSecret = Account, Region, Domain, OriginSecret
 	c.moto = c.Config()
 	c.moto.BaseEndpoint, c.moto.HTTPClient = awssdk.String(set.moto), nil
@@ -97,6 +101,9 @@ func NewCell(tb testing.TB, options ...Option) *Cell {
 		host = c.records
 	}
 	c.ECS = c.PlayECS(tb, host, c.CloudMap)
+	c.AutoScaling = c.PlayAutoScaling(tb, c.ECS, 200*time.Millisecond)
+	c.CloudFront, c.ACM = c.PlayCloudFront(), c.PlayACM(c.lookup)
+	c.CloudFront.Certified, c.ACM.Used = c.ACM.Names, c.CloudFront.Uses
 	c.make(tb)
 	return c
 }
@@ -149,6 +156,7 @@ func (c *Cell) make(tb testing.TB) {
 	c.makeCompute(ctx, tb, &shared)
 	c.makeFiles(ctx, tb, &shared)
 	c.makeStores(ctx, tb, &shared)
+	c.makeCDN(ctx, tb, &shared)
 	c.outputs.Shared = shared
 }
 

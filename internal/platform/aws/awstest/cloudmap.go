@@ -1,7 +1,6 @@
 package awstest
 
 import (
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -132,7 +131,7 @@ func (m *CloudMap) deleteNamespace(in *servicediscovery.DeleteNamespaceInput) (*
 
 func (m *CloudMap) listNamespaces(in *servicediscovery.ListNamespacesInput) (*servicediscovery.ListNamespacesOutput, *refusal) {
 	var list []types.NamespaceSummary
-	for _, id := range slices.Sorted(maps.Keys(m.namespaces)) {
+	for _, id := range sortedKeys(m.namespaces) {
 		n := m.namespaces[id]
 		list = append(list, types.NamespaceSummary{Id: n.Id, Arn: n.Arn, Name: n.Name, Type: n.Type, CreateDate: n.CreateDate})
 	}
@@ -223,7 +222,7 @@ func (m *CloudMap) deleteService(in *servicediscovery.DeleteServiceInput) (*serv
 
 func (m *CloudMap) listServices(in *servicediscovery.ListServicesInput) (*servicediscovery.ListServicesOutput, *refusal) {
 	var list []types.ServiceSummary
-	for _, id := range slices.Sorted(maps.Keys(m.services)) {
+	for _, id := range sortedKeys(m.services) {
 		s := m.services[id]
 		chosen := true
 		for _, f := range in.Filters {

@@ -1,7 +1,6 @@
 package awstest
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -101,7 +100,7 @@ func (m *CloudMap) listInstances(in *servicediscovery.ListInstancesInput) (*serv
 		return nil, no
 	}
 	var list []types.InstanceSummary
-	for _, id := range slices.Sorted(maps.Keys(s.instances)) {
+	for _, id := range sortedKeys(s.instances) {
 		list = append(list, types.InstanceSummary{Id: awssdk.String(id), Attributes: s.instances[id].Attributes})
 	}
 	page, next, no := paged(list, in.NextToken, awssdk.ToInt32(in.MaxResults), 100)
@@ -151,7 +150,7 @@ func (m *CloudMap) named(namespace, name string) *mapService {
 // answered returns the instances that are known by now.
 func (s *mapService) answered(chosen func(types.HealthStatus) bool) []*mapInstance {
 	var list []*mapInstance
-	for _, id := range slices.Sorted(maps.Keys(s.instances)) {
+	for _, id := range sortedKeys(s.instances) {
 		if i := s.instances[id]; !time.Now().Before(i.known) && chosen(i.health) {
 			list = append(list, i)
 		}

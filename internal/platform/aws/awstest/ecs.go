@@ -1,7 +1,6 @@
 package awstest
 
 import (
-	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -213,7 +212,7 @@ func (e *ECS) describeCapacityProviders(in *ecs.DescribeCapacityProvidersInput) 
 	var out ecs.DescribeCapacityProvidersOutput
 	names := in.CapacityProviders
 	if names == nil {
-		names = slices.Sorted(maps.Keys(e.providers))
+		names = sortedKeys(e.providers)
 	}
 	for _, name := range names {
 		p := e.providers[path.Base(name)]

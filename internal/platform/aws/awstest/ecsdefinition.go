@@ -2,7 +2,6 @@ package awstest
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,7 +132,7 @@ func (e *ECS) listTaskDefinitions(in *ecs.ListTaskDefinitionsInput) (*ecs.ListTa
 		status = types.TaskDefinitionStatusActive
 	}
 	var arns []string
-	for _, family := range slices.Sorted(maps.Keys(e.definitions)) {
+	for _, family := range sortedKeys(e.definitions) {
 		if p := awssdk.ToString(in.FamilyPrefix); p != "" && p != family { // the whole name, whatever it is called
 			continue
 		}

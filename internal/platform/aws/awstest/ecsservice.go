@@ -1,7 +1,6 @@
 package awstest
 
 import (
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -182,7 +181,7 @@ func (e *ECS) listServices(in *ecs.ListServicesInput) (*ecs.ListServicesOutput, 
 		return nil, no
 	}
 	var arns []string
-	for _, name := range slices.Sorted(maps.Keys(c.services)) {
+	for _, name := range sortedKeys(c.services) {
 		if s := c.services[name]; *s.Status != "INACTIVE" {
 			arns = append(arns, *s.ServiceArn)
 		}
@@ -433,7 +432,7 @@ func (e *ECS) listTasks(in *ecs.ListTasksInput) (*ecs.ListTasksOutput, *refusal)
 		status = types.DesiredStatusRunning
 	}
 	var arns []string
-	for _, arn := range slices.Sorted(maps.Keys(c.tasks)) {
+	for _, arn := range sortedKeys(c.tasks) {
 		t := c.tasks[arn]
 		if in.ServiceName != nil && *t.service.ServiceName != path.Base(*in.ServiceName) || *t.DesiredStatus != string(status) {
 			continue

@@ -217,7 +217,7 @@ func (c *ElastiCache) describeUsers(in *elasticache.DescribeUsersInput) (*elasti
 		return &elasticache.DescribeUsersOutput{Users: []types.User{u.User}}, nil
 	}
 	var out elasticache.DescribeUsersOutput
-	for _, id := range slices.Sorted(maps.Keys(c.users)) {
+	for _, id := range sortedKeys(c.users) {
 		out.Users = append(out.Users, c.users[id].User)
 	}
 	return &out, nil

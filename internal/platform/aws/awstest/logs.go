@@ -107,7 +107,7 @@ func (l *Logs) deleteGroup(in *cloudwatchlogs.DeleteLogGroupInput) (*cloudwatchl
 
 func (l *Logs) describeGroups(in *cloudwatchlogs.DescribeLogGroupsInput) (*cloudwatchlogs.DescribeLogGroupsOutput, *refusal) {
 	var list []types.LogGroup
-	for _, name := range slices.Sorted(maps.Keys(l.groups)) {
+	for _, name := range sortedKeys(l.groups) {
 		if strings.HasPrefix(name, awssdk.ToString(in.LogGroupNamePrefix)) && strings.Contains(name, awssdk.ToString(in.LogGroupNamePattern)) {
 			list = append(list, l.groups[name].LogGroup)
 		}
@@ -170,7 +170,7 @@ func (l *Logs) describeStreams(in *cloudwatchlogs.DescribeLogStreamsInput) (*clo
 		return nil, no
 	}
 	var list []types.LogStream
-	for _, name := range slices.Sorted(maps.Keys(g.streams)) {
+	for _, name := range sortedKeys(g.streams) {
 		if strings.HasPrefix(name, awssdk.ToString(in.LogStreamNamePrefix)) {
 			list = append(list, g.streams[name].LogStream)
 		}

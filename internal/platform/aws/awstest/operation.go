@@ -1,9 +1,12 @@
 package awstest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -77,3 +80,10 @@ func ptr[T any](v T) *T { return &v }
 
 // errorOf returns a refusal as an error of Go's.
 func errorOf(no *refusal) error { return errors.New(no.code + ": " + no.message) }
+
+// identity returns a UUID of its arguments.
+func identity(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	h := hex.EncodeToString(sum[:16])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}

@@ -105,9 +105,18 @@ func (s *Server) Calls() map[string]int {
 	return maps.Clone(s.calls)
 }
 
-var scope = regexp.MustCompile(`Credential=[^/]+/[0-9]{8}/(?:[a-z0-9-]*/)?([a-z0-9-]+)/aws4_request`)
+var scope = regexp.MustCompile(`Credential=[^/]+/[0-9]{8}/(?:([a-z0-9-]*)/)?([a-z0-9-]+)/aws4_request`)
 
 func signedFor(r *http.Request) string {
+	m := scope.FindStringSubmatch(r.Header.Get("Authorization"))
+	if m == nil {
+		return ""
+	}
+	return m[2]
+}
+
+// regionOf returns the region that a request was signed for, "" if for all.
+func regionOf(r *http.Request) string {
 	m := scope.FindStringSubmatch(r.Header.Get("Authorization"))
 	if m == nil {
 		return ""
