@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -21,9 +22,10 @@ func CertificateProgram(c Config) pulumi.RunFunc {
 		}
 		return aws.Run(ctx, c.Tags(), func(s *aws.Scope) {
 			wanted := hostSet(c.Tenant.Hosts)
-			cert := c.certificate(s, wanted)
-			if used := hostSet(c.Certificate.Hosts); c.Certificate.ARN != "" && !slices.Equal(used, wanted) {
-				c.certificate(s, used)
+			cert := c.certificate(s, wanted, c.Request)
+			used := hostSet(c.Certificate.Hosts)
+			if c.Certificate.ARN != "" && (!slices.Equal(used, wanted) || c.Certificate.Request != c.Request) {
+				c.certificate(s, used, c.Certificate.Request)
 			}
 			ctx.Export(OutCertificateARN, cert.Arn)
 			ctx.Export(OutValidation, c.validation(s, cert, wanted))
@@ -40,10 +42,14 @@ func hostSet(hosts []string) []string {
 	return append([]string{hosts[0]}, slices.Compact(rest)...)
 }
 
-// certificate asks for the certificate of hosts. Its name is theirs: other hosts
-// are another certificate, never a replacement of one in use.
-func (c Config) certificate(s *aws.Scope, hosts []string) *aws.Certificate {
-	return aws.Make(s, "certificate-"+aws.Hash(hosts...), aws.CertificateArgs{
+// certificate asks for the certificate of hosts. Its name is theirs: other hosts, or
+// the same ones again, are another certificate, never a replacement of one in use.
+func (c Config) certificate(s *aws.Scope, hosts []string, request int) *aws.Certificate {
+	of := hosts
+	if request > 0 {
+		of = append(slices.Clone(hosts), strconv.Itoa(request))
+	}
+	return aws.Make(s, "certificate-"+aws.Hash(of...), aws.CertificateArgs{
 		DomainName: hosts[0], Alternatives: hosts[1:], ValidationMethod: "DNS", Region: cdn.Region,
 	})
 }

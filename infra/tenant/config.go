@@ -15,6 +15,10 @@ const (
 	CertificateProject = "gitopsd-certificate"
 )
 
+// Version is that of the programs. It is raised when they make something else of
+// an equal configuration: then every tenant's stack is made anew.
+const Version = 1
+
 // StackName returns a tenant's stack: organization/<project>/<StackName>.
 func StackName(tenant string) string { return tenant }
 
@@ -57,6 +61,8 @@ type Config struct {
 	// Certificate is one that was issued, of the hosts it is for. Without one,
 	// only the first of the tenant's hosts is served, by the platform's own.
 	Certificate Certificate `json:"certificate,omitzero"`
+	// Request counts how often the certificate that is wanted was asked for anew.
+	Request int `json:"request,omitempty"`
 	// Withdrawn takes the tenant out of DNS and traffic and lets it run nowhere.
 	// It also lifts the protection of data, so that a destroy may follow. When it
 	// is lifted again, the service still wants no tasks, since that number is
@@ -68,6 +74,8 @@ type Config struct {
 type Certificate struct {
 	ARN   string   `json:"arn,omitempty"`
 	Hosts []string `json:"hosts,omitempty"`
+	// Request is Config.Request as it was when the certificate was asked for.
+	Request int `json:"request,omitempty"`
 }
 
 // Shared is what a tenant uses of its cell: outputs of the platform's stack.

@@ -27,7 +27,7 @@ func (p *program) database() {
 	if !p.c.Tenant.Database.Enabled || !dedicated(p.c.Tenant.Isolation.Database) {
 		return
 	}
-	name := p.c.dataName()
+	name := p.c.DataName()
 	cluster := aws.Make(p.Scope, "database", aws.DatabaseArgs{
 		Identifier: name, Engine: "aurora-postgresql", EngineMode: "provisioned", EngineVersion: s.DatabaseVersion,
 		MasterUsername: MasterUser, ManagePassword: true, SecretKey: aws.S(s.KMSKey), IAMAuthentication: true,
@@ -54,7 +54,7 @@ func (p *program) cache() {
 	if !p.c.Tenant.Cache.Enabled || !dedicated(p.c.Tenant.Isolation.Cache) {
 		return
 	}
-	name := p.c.dataName()
+	name := p.c.DataName()
 	group := aws.Make(p.Scope, "cache-users", aws.CacheGroupArgs{
 		UserGroupID: name, Engine: "redis", UserIDs: []pulumi.StringInput{aws.S(s.CacheDefaultUser), aws.S(s.CacheControlUser)},
 	}, pulumi.IgnoreChanges([]string{"userIds"})) // users come and go by API, one change at a time

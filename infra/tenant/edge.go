@@ -111,7 +111,7 @@ func (p *program) distributionTenant(b *aws.Bucket) *aws.Resource {
 		own = &aws.TenantCustomizations{Certificate: aws.TenantCertificate{ARN: aws.S(p.c.Certificate.ARN)}}
 	}
 	return aws.Make(p.Scope, "distribution-tenant", aws.DistributionTenantArgs{
-		Name: p.c.entity(aws.MaxEntity), DistributionID: aws.S(p.c.Shared.DistributionID),
+		Name: p.c.DistributionTenantName(), DistributionID: aws.S(p.c.Shared.DistributionID),
 		ConnectionGroup: aws.S(p.c.Shared.ConnectionGroup), Enabled: !p.c.Withdrawn,
 		Domains: domains, Customizations: own,
 		Parameters: []aws.TenantParameter{{Name: cdn.BucketParameter, Value: b.ID().ToStringOutput()}},

@@ -109,6 +109,17 @@ func (c Config) BucketName() string {
 // ServiceName returns the tenant's service in its cluster.
 func (c Config) ServiceName() string { return c.entity(aws.MaxService) }
 
+// ClusterName returns the tenant's cluster, if it has one of its own.
+func (c Config) ClusterName() string { return c.entity(aws.MaxService) }
+
+// DistributionTenantName returns the tenant's name among the tenants of the cell's distribution.
+func (c Config) DistributionTenantName() string { return c.entity(aws.MaxEntity) }
+
+// UserID returns the ID of a tenant's user of a cache: see DataName.
+func UserID(cell, tenant string) string {
+	return aws.Name(aws.MaxUserGroup, "gitopsd", cell, "t", aws.Hash(tenant))
+}
+
 // RoleName returns the role of the tenant's tasks.
 func (c Config) RoleName() string { return c.entity(aws.MaxRole) }
 
@@ -126,10 +137,10 @@ func (c Config) SRV() string { return c.DiscoveryName() + "." + c.Shared.Namespa
 // VolumeRoot returns the tenant's directory on the file system.
 func (c Config) VolumeRoot() string { return "/tenants/" + c.Tenant.Tenant }
 
-// dataName returns the name of a database or cache of the tenant's own: those
+// DataName returns the name of a database or cache of the tenant's own: those
 // services refuse much of what a tenant may be called.
-func (c Config) dataName() string {
-	return aws.Name(aws.MaxReplicationGroup, "gitopsd", c.Shared.Cell, "t", aws.Hash(c.Tenant.Tenant))
+func (c Config) DataName() string {
+	return UserID(c.Shared.Cell, c.Tenant.Tenant)
 }
 
 func dedicated(s core.Sharing) bool { return s == core.Dedicated }

@@ -116,7 +116,7 @@ func (p *program) cluster() (arn, name, provider pulumi.StringInput, ready []pul
 		return aws.S(s.ClusterARN), aws.S(s.ClusterName), aws.S(s.CapacityProvider), nil
 	}
 	f := fleet.New(p.Scope, fleet.Spec{
-		Name: p.c.entity(aws.MaxService), Image: s.InstanceImage, InstanceTypes: s.InstanceTypes,
+		Name: p.c.ClusterName(), Image: s.InstanceImage, InstanceTypes: s.InstanceTypes,
 		Profile: aws.S(s.InstanceProfile), SecurityGroup: aws.S(s.InstanceGroup), Subnets: aws.Strings(s.PrivateSubnets),
 		Min: 0, Max: max(2, p.c.Tenant.Compute.Scale.Max), TargetPercent: 100, Tags: p.c.Tags(),
 	})

@@ -92,6 +92,9 @@ type Platform interface {
 
 	// Instances returns what the tenant's agents report, ordered by instance.
 	Instances(ctx context.Context, tenant string) ([]Instance, error)
+	// Condition returns how far the tenant's domains are, and what was found otherwise
+	// than it was made.
+	Condition(ctx context.Context, tenant string) (Condition, error)
 	// Logs writes the tenant's app output, oldest first; with follow it goes on
 	// until ctx ends.
 	Logs(ctx context.Context, tenant string, w io.Writer, follow bool) error
@@ -155,6 +158,48 @@ type Instance struct {
 	Running bool        `json:"running"`
 	Since   time.Time   `json:"since,omitzero"`
 	Report  AgentReport `json:"report"`
+}
+
+// Condition is what a tenant's file and its infrastructure do not tell: what others
+// have still to do, or did.
+type Condition struct {
+	Domains []Domain `json:"domains"`         // in the order of Config.Hosts
+	Drift   *Drift   `json:"drift,omitempty"` // nil: not looked for yet, or nobody else can change anything
+}
+
+// Domain is a host of a tenant's and how far it is.
+type Domain struct {
+	Host  string      `json:"host"`
+	State DomainState `json:"state"`
+	// Problem says why it failed.
+	Problem string `json:"problem,omitempty"`
+	// Records are what the domain's own zone must have: the platform cannot set them.
+	Records []DNSRecord `json:"records,omitempty"`
+}
+
+// DomainState is how far a host is.
+type DomainState string
+
+// The states of a host.
+const (
+	DomainServed  DomainState = "served"  // requests for it are taken
+	DomainPending DomainState = "pending" // waits for its records, or for its tenant to run
+	DomainFailed  DomainState = "failed"  // no certificate could be had
+)
+
+// DNSRecord is a record of a zone.
+type DNSRecord struct {
+	Name  string `json:"name"`
+	Type  string `json:"type"`
+	Value string `json:"value"`
+}
+
+// Drift is what was found otherwise than it was made.
+type Drift struct {
+	At      time.Time      `json:"at"`                // of the look
+	Changes map[string]int `json:"changes,omitempty"` // how many resources would be set right, by the kind of change; none: no drift
+	Healed  bool           `json:"healed,omitempty"`  // they were
+	Failure string         `json:"failure,omitempty"` // why the look, or the healing, failed
 }
 
 // AgentReport is what an agent answers at /-/app. The agent's own type of the

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 
-	infraaws "github.com/gitopsd/gitopsd/infra/aws"
 	infra "github.com/gitopsd/gitopsd/infra/tenant"
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform/tenantkeys"
@@ -68,10 +67,13 @@ func (c *Cache) URL(tenant, password string) string {
 	return u.String()
 }
 
-// userID is unique in the account and region: at most 40 letters, digits and '-'.
-// userID is named like all that is of a cell's tenants: by that the roles may.
-func (c *Cache) userID(tenant string) string {
-	return short(infra.EntityPrefix(c.owner.Cell)+tenant, infraaws.MaxUserGroup)
+// userID is unique in the account and region, and named like all that is of a
+// cell's tenants: by that the roles may.
+func (c *Cache) userID(tenant string) string { return infra.UserID(c.owner.Cell, tenant) }
+
+// dismiss has the tenant's user, if there is one, out of the cache's group.
+func (c *Cache) dismiss(ctx context.Context, tenant string) error {
+	return c.group.change(ctx, c.userID(tenant), false)
 }
 
 // Ensure makes the tenant's user, with one or two passwords that are good, and

@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/acm"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
@@ -50,9 +52,16 @@ type Driver struct {
 	static        *Static
 	agents        *Agents
 	distributions *Distributions
+	services      *services
+	hosts         *hosts
+	certificates  *acm.Client
+	logs          *cloudwatchlogs.Client
 	masters       *secretsmanager.Client // of clusters' master secrets
+	looker        *looker                // of the inventory
 
-	closing func() error // once
+	mu      sync.Mutex
+	sealed  map[string]bool // clusters, by endpoint; "" for the cell's
+	closing func() error    // once
 }
 
 // Open returns the driver of a cell. It connects to nothing yet.
@@ -65,8 +74,10 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 		c: c, shared: cell.SharedOf(c.Cell, c.OriginSecret), owner: Owner{Cell: c.Cell.Shared.Cell},
 		locks: NewLeases(c.Master), log: c.Logger,
 		state: newS3(c.AWS), static: NewStatic(c.AWS), agents: NewAgents(c.AWS, c.Logger),
-		masters: secretsmanager.NewFromConfig(c.AWS),
+		services: newServices(c.AWS, c.Timing.Poll), certificates: newCertificates(c.AWS), logs: cloudwatchlogs.NewFromConfig(c.AWS),
+		masters: secretsmanager.NewFromConfig(c.AWS), looker: newLooker(c.AWS), sealed: make(map[string]bool),
 	}
+	d.hosts = newHosts(c.AWS, c.Cell.KeyValueStore, d.locks)
 	d.secrets, d.distributions = NewSecrets(c.AWS, d.owner), NewDistributions(c.AWS, d.owner)
 	var err error
 	if d.databases, err = OpenDatabase(ctx, c.Master); err != nil {
@@ -89,13 +100,6 @@ func (c Config) complete() Config {
 	if c.Keys.Addr == "" {
 		c.Keys.Addr = c.Cell.CacheEndpoint
 	}
-	if c.Keys.User == "" {
-		c.Keys.User = "gitopsd"
-	}
-	if c.Keys.Password == nil {
-		password := derive(c.OriginSecret, "cache")
-		c.Keys.Password = func(context.Context) (string, error) { return password, nil }
-	}
 	c.Timing = c.Timing.complete()
 	c.Drift = c.Drift.complete()
 	return c
@@ -114,8 +118,8 @@ func (c Config) validate() error {
 				WithHint("run gitopsd platform up, and take its outputs")
 		}
 	}
-	if c.Stacks == nil || c.Logger == nil {
-		return fault.Errorf(fault.Invalid, "the platform lacks what makes stacks, or a logger")
+	if c.Stacks == nil || c.Logger == nil || c.Keys.Password == nil {
+		return fault.Errorf(fault.Invalid, "the platform lacks what makes stacks, a logger, or the cache's password")
 	}
 	switch c.Edge {
 	case infra.EdgeTenant, infra.EdgeDedicated, infra.EdgeWildcard:

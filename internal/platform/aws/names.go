@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
-	"strings"
 
 	infra "github.com/gitopsd/gitopsd/infra/tenant"
 	"github.com/gitopsd/gitopsd/internal/fault"
@@ -56,16 +55,6 @@ func (o Owner) check(kind, name, tenant string, tags map[string]string) error {
 
 // role is the name of a tenant's Postgres role, its database and its Redis user.
 func role(tenant string) string { return "t_" + tenant }
-
-// short returns name, or where it is longer than max bytes its beginning and
-// a digest of all of it.
-func short(name string, max int) string {
-	if len(name) <= max {
-		return name
-	}
-	sum := sha256.Sum256([]byte(name))
-	return strings.TrimRight(name[:max-9], "-") + "-" + hex.EncodeToString(sum[:4])
-}
 
 // newPassword returns 256 random bits, as letters and digits.
 func newPassword() string {

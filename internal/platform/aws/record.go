@@ -38,14 +38,16 @@ type record struct {
 	Stack   bool          `json:"stack,omitempty"`
 	Applied string        `json:"applied,omitempty"`
 	Outputs infra.Outputs `json:"outputs,omitzero"`
+	// Withdrawn says that the stack lets go of its data.
+	Withdrawn bool `json:"withdrawn,omitempty"`
 
-	Certificate certificate `json:"certificate,omitzero"`
-	Hosts       []string    `json:"hosts,omitempty"`       // that the key-value store may have for the tenant
-	Serial      uint64      `json:"serial,omitempty"`      // of the route; grows
-	Static      string      `json:"static,omitempty"`      // release whose assets are served
-	Environment string      `json:"environment,omitempty"` // stamp of what the tasks are given
-	Least       int         `json:"least,omitempty"`       // tasks that were wanted last, at the least
-	Drift       *drift      `json:"drift,omitempty"`
+	Certificate certificate     `json:"certificate,omitzero"`
+	Hosts       []string        `json:"hosts,omitempty"`       // that the key-value store may have for the tenant
+	Serial      uint64          `json:"serial,omitempty"`      // of the route; grows
+	Static      string          `json:"static,omitempty"`      // release whose assets are served
+	Environment string          `json:"environment,omitempty"` // stamp of what the tasks are given
+	Least       int             `json:"least,omitempty"`       // tasks that were wanted last, at the least
+	Drift       *platform.Drift `json:"drift,omitempty"`
 
 	etag string // of the object; "" for none
 }
