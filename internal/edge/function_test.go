@@ -204,19 +204,33 @@ func TestFunctionsInNode(t *testing.T) {
 
 func inNode(t *testing.T, node, source string, events []*Event) []verdict {
 	t.Helper()
+	var verdicts []verdict
+	runNode(t, node, source, events,
+		`out.push({ Status: 'method' in result || event.response ? 0 : result.statusCode, Headers: result.headers || {} });`, &verdicts)
+	if len(verdicts) != len(events) {
+		t.Fatalf("%d verdicts of %d events", len(verdicts), len(events))
+	}
+	return verdicts
+}
+
+// runNode runs a function on events in Node, with a stand-in of CloudFront's module,
+// and decodes what collect put out.
+func runNode(t *testing.T, node, source string, events any, collect string, into any) {
+	t.Helper()
 	dir := t.TempDir()
 	store, _ := json.Marshal(hostsOfTest)
 	for name, content := range map[string]string{
 		"function.mjs":                         source + "\nexport { handler };\n",
 		"node_modules/cloudfront/package.json": `{"name": "cloudfront", "type": "module", "main": "index.js"}`,
 		"node_modules/cloudfront/index.js": `const store = new Map(Object.entries(` + string(store) + `));
-export default { kvs: () => ({ get: async (key) => { if (!store.has(key)) throw new Error('no ' + key); return store.get(key); } }) };`,
+const get = async (key) => { if (!store.has(key)) throw new Error('no ' + key); return store.get(key); };
+export default { kvs: () => ({ get, exists: async (key) => store.has(key), count: async () => store.size }) };`,
 		"main.mjs": `import { handler } from './function.mjs';
 import { readFileSync } from 'node:fs';
 const out = [];
 for (const event of JSON.parse(readFileSync(0))) {
   const result = await handler(event);
-  out.push({ Status: 'method' in result || event.response ? 0 : result.statusCode, Headers: result.headers || {} });
+  ` + collect + `
 }
 console.log(JSON.stringify(out));`,
 	} {
@@ -240,11 +254,9 @@ console.log(JSON.stringify(out));`,
 	if err != nil {
 		t.Fatalf("node: %v\n%s", err, &stderr)
 	}
-	var verdicts []verdict
-	if err := json.Unmarshal(out, &verdicts); err != nil || len(verdicts) != len(events) {
-		t.Fatalf("%d verdicts: %v", len(verdicts), err)
+	if err := json.Unmarshal(out, into); err != nil {
+		t.Fatal(err)
 	}
-	return verdicts
 }
 
 func TestFunctionSizes(t *testing.T) {
