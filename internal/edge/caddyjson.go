@@ -39,9 +39,9 @@ func caddyConfig(c Config) ([]byte, error) {
 			"selection_policy": object{"policy": "first"}, // there is never more than one
 			"try_duration":     tryFor.String(),
 			"try_interval":     tryEvery.String(),
-			// Of the requests that an instance may have seen, none is repeated,
-			// not even a GET: one that breaks the app would break it many times.
-			"retry_match": []object{{"method": []string{}}},
+			// Of the requests that an instance may have seen, only those that
+			// mean the same twice are sent again, and once.
+			"retry_match": []object{{"gitopsd_again": object{}}},
 		},
 		"transport": object{
 			"protocol":                 "http",

@@ -17,9 +17,6 @@ const (
 	markerHeader = "X-Gitopsd-Agent"  // on an agent's own answer, when the app gives none; agents let no app set it
 )
 
-// maxBody bounds a request's body, in bytes.
-const maxBody = 1 << 30
-
 // cdn is the CDN's part: the two functions and the bucket.
 type cdn struct {
 	table    *table
@@ -62,13 +59,17 @@ func (c *cdn) viewerRequest(w *viewerWriter, r *http.Request, v *visit, next cad
 	}
 	out.apply(r.Header)
 	if t := r.Header[tenantHeader]; len(t) == 1 {
-		v.entry = c.table.tenant(t[0])
-	}
-	if v.entry != nil && v.static(w, r) {
-		return nil
+		if e := c.table.tenant(t[0]); e != nil {
+			if err := v.enter(e); err != nil {
+				return err
+			}
+			if v.static(w, r) {
+				return nil
+			}
+		}
 	}
 	r.Header[secretHeader] = c.secret
-	return v.toApp(w, r, next)
+	return next.ServeHTTP(w, r)
 }
 
 // answer sends what the viewer-request function answered. One without a body

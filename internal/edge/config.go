@@ -30,6 +30,8 @@ type Config struct {
 	Origin bool `json:"origin,omitempty"`
 	// Remote: other hosts write the routes. They are looked at once a second.
 	Remote bool `json:"remote,omitempty"`
+	// Limits are those of a tenant whose route has none of its own.
+	Limits Limits `json:"limits,omitzero"`
 }
 
 const (
@@ -78,7 +80,7 @@ func (c Config) validate() error {
 			return fault.Errorf(fault.Invalid, "%s: missing", f.key)
 		}
 	}
-	return nil
+	return c.Limits.validate()
 }
 
 // minSecret is the shortest secret taken, in bytes.

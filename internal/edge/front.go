@@ -28,10 +28,14 @@ type front struct {
 // visit is one request on its way through the edge. It lies in the request's
 // variables, where no client can write.
 type visit struct {
-	entry  *entry      // whose tenant it is for, once that is known
-	origin string      // who answers
-	last   *instance   // the one asked last
-	tried  []*instance // those that failed before it
+	entry   *entry      // whose tenant it is for, once that is known
+	entered bool        // counted in
+	origin  string      // who answers
+	last    *instance   // the one asked last
+	at      *instance   // the one it is at now
+	tried   []*instance // those that failed before it
+	again   bool        // it was sent again after an instance may have seen it
+	body    *boundedBody
 }
 
 // visitKey is where a request's *visit is kept among its variables.
@@ -60,14 +64,18 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 	if err == nil {
 		return nil
 	}
-	status := statusOf(err)
+	status := v.statusOf(err)
 	if status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable {
 		f.log.Error("request failed", "tenant", v.tenant(), "status", status, "error", err)
 	}
 	if vw.status != 0 {
 		return nil // too late for a page
 	}
-	pageFor(status, v.tenant()).write(vw, r)
+	p := pageFor(status, v.tenant())
+	if refused := new(refusal); errors.As(err, &refused) {
+		p = refused.page
+	}
+	p.write(vw, r)
 	return nil
 }
 
@@ -76,19 +84,21 @@ func (f *front) pass(w *viewerWriter, r *http.Request, v *visit, next caddyhttp.
 	if f.cdn != nil {
 		return f.cdn.viewerRequest(w, r, v, next)
 	}
-	return v.toApp(w, r, next)
+	return next.ServeHTTP(w, r)
 }
 
-// toApp passes a request on to the gate and the tenant's instances.
-func (v *visit) toApp(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	v.origin = "app"
-	if r.ContentLength > maxBody {
-		return caddyhttp.Error(http.StatusRequestEntityTooLarge, errors.New("body too large"))
+// enter has the request be one of the tenant's. It fails if the tenant does not
+// serve, or has too many requests.
+func (v *visit) enter(e *entry) error {
+	v.entry = e
+	if s := e.route.Load().State; s != Serving {
+		return &refusal{s.page(e.tenant)}
 	}
-	if r.ContentLength != 0 && r.Body != nil {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if err := e.enter(time.Now()); err != nil {
+		return err
 	}
-	return next.ServeHTTP(w, r)
+	v.entered = true
+	return nil
 }
 
 func (v *visit) tenant() string {
@@ -147,12 +157,16 @@ func (f *front) record(line *access, v *visit, w *viewerWriter, r *http.Request)
 	if status == 0 {
 		status = 499 // the client went away, or the origin broke off, before there was an answer
 	}
+	line.took = time.Since(line.at)
 	if v.entry != nil {
-		v.entry.requests[min(status/100, 5)].Add(1)
+		v.entry.count(status, line.took)
 	} else if status == http.StatusNotFound {
 		f.unknown.Add(1)
 	}
-	line.took = time.Since(line.at)
+	if v.entered {
+		v.entry.leave()
+	}
+	v.took(nil)
 	line.tenant, line.status, line.bytes, line.origin = v.tenant(), status, w.bytes, v.origin
 	line.agent, line.referer = r.UserAgent(), refererOf(r)
 	if v.last != nil {
@@ -168,8 +182,26 @@ func refererOf(r *http.Request) string {
 	return ref
 }
 
+// statusOf returns the status an error stands for, and counts what a client
+// sent too much of or too slowly.
+func (v *visit) statusOf(err error) int {
+	status := statusOf(err)
+	switch {
+	case v.entry == nil:
+	case v.body != nil && v.body.slow:
+		status = http.StatusRequestTimeout
+		v.entry.refused[slowBody].Add(1)
+	case status == http.StatusRequestEntityTooLarge:
+		v.entry.refused[overBody].Add(1)
+	}
+	return status
+}
+
 // statusOf returns the status an origin's error stands for.
 func statusOf(err error) int {
+	if refused := new(refusal); errors.As(err, &refused) {
+		return refused.page.status
+	}
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return http.StatusRequestEntityTooLarge

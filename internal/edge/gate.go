@@ -152,11 +152,19 @@ func (h *gateHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	if !ok {
 		return errUnadmitted
 	}
-	v.entry = e
-	if h.gate.origin && v.static(w, r) {
-		return nil
+	if h.gate.origin { // what the CDN's part does elsewhere
+		if err := v.enter(e); err != nil {
+			return err
+		}
+		if v.static(w, r) {
+			return nil
+		}
 	}
+	v.origin = "app"
 	if err := e.ready(); err != nil {
+		return err
+	}
+	if err := v.bound(w, r); err != nil {
 		return err
 	}
 	h.gate.prepare(r, e)
@@ -199,10 +207,10 @@ func (u *upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, err
 	if !ok {
 		return nil, errUnadmitted
 	}
-	if v.last != nil { // asked again: it failed
-		v.last.downUntil.Store(time.Now().Add(downFor).UnixNano())
-		v.tried = append(v.tried, v.last)
-		v.last = nil
+	if v.at != nil { // asked again: it failed
+		v.at.downUntil.Store(time.Now().Add(downFor).UnixNano())
+		v.tried = append(v.tried, v.at)
+		v.took(nil)
 	}
 	s := e.instances.Load()
 	if s == nil {
@@ -212,13 +220,60 @@ func (u *upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, err
 	if in == nil {
 		return nil, nil
 	}
-	v.last = in
+	v.took(in)
 	return []*reverseproxy.Upstream{{Dial: in.addr}}, nil
+}
+
+// took has the request be at the instance, and no more at the one before.
+func (v *visit) took(in *instance) {
+	if v.at != nil {
+		v.at.inFlight.Add(-1)
+	}
+	if v.at = in; in != nil {
+		in.inFlight.Add(1)
+		v.last = in
+	}
+}
+
+// again is the module that decides whether a request is sent again after an
+// instance may have seen it: http.matchers.gitopsd_again.
+type again struct{}
+
+// CaddyModule returns the module's information.
+func (again) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.matchers.gitopsd_again", New: func() caddy.Module { return new(again) }}
+}
+
+// MatchWithError is asked when no byte of an answer came. What means the same
+// when it is done twice, and has no body that is used up, goes to another
+// instance, once: a request that breaks the app shall not break all of them.
+func (again) MatchWithError(r *http.Request) (bool, error) {
+	v, ok := visitOf(r)
+	if !ok || v.entry == nil || v.again || !repeatable(r) {
+		return false, nil
+	}
+	s := v.entry.instances.Load()
+	if s == nil || !s.other(v.last) {
+		return false, nil
+	}
+	v.again = true
+	return true, nil
+}
+
+// repeatable reports whether a request may be carried out twice.
+// Source: RFC 9110, 9.2.2, idempotent methods.
+func repeatable(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
+		return r.ContentLength == 0 && r.Header["Upgrade"] == nil
+	}
+	return false
 }
 
 // Interface guards.
 var (
-	_ caddyhttp.MiddlewareHandler = (*gateHandler)(nil)
-	_ caddyhttp.MiddlewareHandler = (*frontHandler)(nil)
-	_ reverseproxy.UpstreamSource = (*upstreams)(nil)
+	_ caddyhttp.MiddlewareHandler       = (*gateHandler)(nil)
+	_ caddyhttp.MiddlewareHandler       = (*frontHandler)(nil)
+	_ reverseproxy.UpstreamSource       = (*upstreams)(nil)
+	_ caddyhttp.RequestMatcherWithError = (*again)(nil)
 )

@@ -15,6 +15,7 @@ type instance struct {
 	// downUntil is set (Unix nanoseconds) when a request could not be given to
 	// the instance: others are asked first until then.
 	downUntil atomic.Int64
+	inFlight  atomic.Int64
 }
 
 // downFor is how long an instance that failed a request is asked last.
@@ -52,6 +53,28 @@ func (s *instances) same(o *instances) bool {
 	return slices.EqualFunc(s.all, o.all, func(a, b *instance) bool {
 		return a.addr == b.addr && a.priority == b.priority && a.weight == b.weight
 	})
+}
+
+// keep returns the set with the instances of another in place of the same of
+// its own: what is known of them stays known.
+func (s *instances) keep(was *instances) *instances {
+	if was == nil {
+		return s
+	}
+	all := slices.Clone(s.all)
+	for i, in := range all {
+		for _, old := range was.all {
+			if old.addr == in.addr && old.priority == in.priority && old.weight == in.weight {
+				all[i] = old
+			}
+		}
+	}
+	return newInstances(all)
+}
+
+// other reports whether there is an instance but that one.
+func (s *instances) other(in *instance) bool {
+	return slices.ContainsFunc(s.all, func(o *instance) bool { return o.addr != in.addr })
 }
 
 // round spreads each instance over a round as often as it weighs beside the
@@ -94,8 +117,9 @@ func gcd(a, b int) int {
 	return a
 }
 
-// pick returns the instance a request goes to, which is none of those it
-// failed at, or, if there is no other, any; nil if there are none at all.
+// pick returns the instance a request goes to: of the two whose turn it is, the
+// one with less to do. It is none of those the request failed at, and none that
+// failed a moment ago, unless there is no other; nil if there are none at all.
 func (s *instances) pick(tried []*instance, now func() time.Time) *instance {
 	if len(s.all) == 1 {
 		return s.all[0]
@@ -104,9 +128,10 @@ func (s *instances) pick(tried []*instance, now func() time.Time) *instance {
 	turn := s.next.Add(1)
 	nanos := int64(0)
 	for _, group := range s.groups {
+		var first *instance
 		for i := range group {
 			in := group[(int(turn%uint32(len(group)))+i)%len(group)]
-			if slices.Contains(tried, in) {
+			if in == first || slices.Contains(tried, in) {
 				continue
 			}
 			if until := in.downUntil.Load(); until != 0 {
@@ -120,7 +145,17 @@ func (s *instances) pick(tried []*instance, now func() time.Time) *instance {
 					continue
 				}
 			}
-			return in
+			if first == nil {
+				first = in
+				continue
+			}
+			if in.inFlight.Load() < first.inFlight.Load() {
+				return in
+			}
+			return first
+		}
+		if first != nil {
+			return first
 		}
 	}
 	if resort == nil && len(s.all) > 0 {

@@ -15,7 +15,7 @@ import (
 // register makes the edge's modules known to Caddy, whose registry is the
 // process's: once.
 var register = sync.OnceFunc(func() {
-	for _, m := range []caddy.Module{&app{}, &frontHandler{}, &gateHandler{}, &upstreams{}} {
+	for _, m := range []caddy.Module{&app{}, &frontHandler{}, &gateHandler{}, &upstreams{}, &again{}} {
 		caddy.RegisterModule(m)
 	}
 })
@@ -66,7 +66,7 @@ func (a *app) Provision(caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.table = newTable(a.Domain, a.log)
+	a.table = newTable(a.Domain, a.Limits, a.log)
 	servers, err := nameServers(a.DNS)
 	if err != nil {
 		return err

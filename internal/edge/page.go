@@ -32,6 +32,8 @@ func pageFor(status int, tenant string) page {
 		return page{status: status, title: "The app did not answer", text: "It was reached, and gave no usable answer.", retry: 2}
 	case http.StatusGatewayTimeout:
 		return page{status: status, title: "The app took too long", text: "It was reached, and did not answer in time."}
+	case http.StatusRequestTimeout:
+		return page{status: status, title: "Too slow", text: "The request's body comes slower than is waited for."}
 	case http.StatusRequestEntityTooLarge:
 		return page{status: status, title: "Too large", text: "The request's body is larger than is taken here."}
 	case http.StatusForbidden:
@@ -42,6 +44,14 @@ func pageFor(status int, tenant string) page {
 		title = "Error " + strconv.Itoa(status)
 	}
 	return page{status: status, title: title, text: "The request was not carried out."}
+}
+
+// page returns what the hosts of a tenant answer that does not serve.
+func (s State) page(tenant string) page {
+	if s == Gone {
+		return page{status: http.StatusGone, title: tenant + " is gone", text: "It was deleted."}
+	}
+	return page{http.StatusServiceUnavailable, tenant + " is stopped", "It comes back. This page looks again by itself.", 10, true}
 }
 
 // write answers in the form the client prefers.

@@ -177,7 +177,12 @@ func (r *resolver) look(ctx context.Context, a *asker, e *entry) {
 		return
 	}
 	r.queries.Add(1)
-	found, ttl, err := a.instances(ctx, e.route.Load().SRV)
+	srv := e.route.Load().SRV
+	if srv == "" { // it serves no more
+		r.done(e, true, maxTTL)
+		return
+	}
+	found, ttl, err := a.instances(ctx, srv)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.errors.Add(1)
@@ -187,7 +192,7 @@ func (r *resolver) look(ctx context.Context, a *asker, e *entry) {
 		return
 	}
 	if was := e.instances.Load(); was == nil || !was.same(found) {
-		e.instances.Store(found)
+		e.instances.Store(found.keep(was))
 	}
 	r.done(e, true, ttl)
 }

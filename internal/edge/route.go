@@ -24,7 +24,20 @@ type Route struct {
 	Static  string   `json:"static"`  // release whose tree is served, as the tree's path in the bucket; or ""
 	EdgeKey string   `json:"edgeKey"` // what the tenant's agents demand in X-Gitopsd-Edge
 	Serial  uint64   `json:"serial"`  // a new value asks for the SRV record to be read at once
+	State   State    `json:"state,omitempty"`
+	Limits  Limits   `json:"limits,omitzero"` // the tenant's own, in place of the edge's
 }
+
+// State says what a tenant's hosts answer. A route with a state needs no more
+// than hosts.
+type State string
+
+// States of a route.
+const (
+	Serving State = ""
+	Stopped State = "stopped" // 503: it comes back
+	Gone    State = "gone"    // 410: it was deleted
+)
 
 // maxRouteFile bounds a route's file, in bytes.
 const maxRouteFile = 64 << 10
@@ -61,14 +74,19 @@ func (r *Route) validate(tenant string) error {
 		return fmt.Errorf("tenant: %q is not a DNS label", r.Tenant)
 	case len(r.Hosts) > maxHosts:
 		return fmt.Errorf("hosts: more than %d", maxHosts)
-	case !isName(r.SRV):
+	case r.State != Serving && r.State != Stopped && r.State != Gone:
+		return fmt.Errorf("state: %q is none", r.State)
+	case !isName(r.SRV) && (r.State == Serving || r.SRV != ""):
 		return fmt.Errorf("srv: %q is not a domain name", r.SRV)
 	case r.Static != "" && !treePattern.MatchString(r.Static):
 		return fmt.Errorf("static: %q is not a digest", r.Static)
 	case r.Bucket != "" && !filepath.IsAbs(r.Bucket):
 		return fmt.Errorf("bucket: %q is not an absolute path", r.Bucket)
-	case r.EdgeKey == "" || !printable(r.EdgeKey):
+	case r.State == Serving && r.EdgeKey == "" || !printable(r.EdgeKey):
 		return fmt.Errorf("edgeKey: missing or not printable")
+	}
+	if err := r.Limits.validate(); err != nil {
+		return err
 	}
 	for i, h := range r.Hosts {
 		if !isName(h) || h != bareHost(h) {

@@ -45,11 +45,13 @@ type RouteState struct {
 	Hosts     []string `json:"hosts"` // those the tenant asks for and owns
 	Static    string   `json:"static"`
 	Instances []string `json:"instances"` // host:port, ready, best first
+	State     State    `json:"state,omitempty"`
+	InFlight  int64    `json:"inFlight"`
 }
 
 func (e *entry) state(t *table) RouteState {
 	r := e.route.Load()
-	s := RouteState{Tenant: e.tenant, Serial: r.Serial, Static: r.Static, Hosts: []string{}, Instances: []string{}}
+	s := RouteState{Tenant: e.tenant, Serial: r.Serial, Static: r.Static, State: r.State, Hosts: []string{}, Instances: []string{}, InFlight: e.inFlight.Load()}
 	for _, h := range r.Hosts {
 		if t.owns(e, h) {
 			s.Hosts = append(s.Hosts, h)
@@ -101,7 +103,21 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		float64(a.access.lost()))
 	requests := prometheus.NewDesc("gitopsd_edge_requests_total", "Requests by tenant and class of status code.",
 		[]string{"tenant", "class"}, nil)
+	inFlight := prometheus.NewDesc("gitopsd_edge_requests_in_flight", "Requests under way by tenant.", []string{"tenant"}, nil)
+	refused := prometheus.NewDesc("gitopsd_edge_refused_total", "Requests over a limit by tenant and limit.", []string{"tenant", "limit"}, nil)
+	took := prometheus.NewDesc("gitopsd_edge_request_seconds", "How long requests took by tenant.", []string{"tenant"}, nil)
 	for name, e := range a.table.index.Load().tenants {
+		if n := e.inFlight.Load(); n > 0 {
+			ch <- prometheus.MustNewConstMetric(inFlight, prometheus.GaugeValue, float64(n), name)
+		}
+		for kind := range e.refused {
+			if n := e.refused[kind].Load(); n > 0 {
+				ch <- prometheus.MustNewConstMetric(refused, prometheus.CounterValue, float64(n), name, refusalNames[kind])
+			}
+		}
+		if buckets, n, sum := e.histogram(); n > 0 {
+			ch <- prometheus.MustNewConstHistogram(took, n, sum, buckets, name)
+		}
 		for class := range e.requests {
 			if n := e.requests[class].Load(); n > 0 {
 				ch <- prometheus.MustNewConstMetric(requests, prometheus.CounterValue, float64(n), name, strconv.Itoa(class)+"xx")

@@ -1,12 +1,15 @@
 package edge
 
 import (
+	"cmp"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/time/rate"
 )
 
 // table is what requests read: which tenant a host belongs to, and each
@@ -14,6 +17,7 @@ import (
 // routes; the resolver writes instances.
 type table struct {
 	domain string // the platform's
+	limits Limits // of a tenant whose route says nothing else
 	log    *slog.Logger
 	index  atomic.Pointer[index]
 	mu     sync.Mutex  // held by who replaces the index
@@ -35,12 +39,17 @@ type entry struct {
 	instances atomic.Pointer[instances]
 	assets    atomic.Pointer[assets]
 	gone      atomic.Bool
-	requests  [6]atomic.Uint64 // by class of status code: [2] has the 2xx
-	lookup    task             // the resolver's
+	limits    atomic.Pointer[Limits]
+	bucket    *rate.Limiter
+	lookup    task // the resolver's
+	counts
 }
 
-func newTable(domain string, log *slog.Logger) *table {
-	t := &table{domain: "." + strings.ToLower(strings.Trim(domain, ".")), log: log}
+func newTable(domain string, limits Limits, log *slog.Logger) *table {
+	t := &table{
+		domain: "." + strings.ToLower(strings.Trim(domain, ".")), log: log,
+		limits: limits.or(Limits{defaultRate, defaultRate, defaultConcurrent, defaultBody}),
+	}
 	t.index.Store(&index{})
 	return t
 }
@@ -92,16 +101,18 @@ func (t *table) apply(c change) []*entry {
 		case e == nil:
 			edit()
 			e = &entry{tenant: name}
-			e.setRoute(r)
+			e.setRoute(r, t.limits)
 			tenants[name] = e
-			resolve = append(resolve, e)
+			if r.SRV != "" {
+				resolve = append(resolve, e)
+			}
 		default:
 			was := e.route.Load()
-			e.setRoute(r)
-			if !slices.Equal(was.Hosts, r.Hosts) {
+			e.setRoute(r, t.limits)
+			if !slices.Equal(was.Hosts, r.Hosts) || was.State != r.State {
 				edit()
 			}
-			if was.Serial != r.Serial || was.SRV != r.SRV {
+			if (was.Serial != r.Serial || was.SRV != r.SRV) && r.SRV != "" {
 				resolve = append(resolve, e)
 			}
 		}
@@ -112,16 +123,25 @@ func (t *table) apply(c change) []*entry {
 	return resolve
 }
 
-func (e *entry) setRoute(r *Route) {
+func (e *entry) setRoute(r *Route, limits Limits) {
+	e.setLimits(r.Limits.or(limits))
 	e.keyHeader.Store(&[]string{r.EdgeKey})
 	e.assets.Store(nextAssets(e.assets.Load(), r))
+	if r.SRV == "" {
+		e.instances.Store(nil)
+	}
 	e.route.Store(r)
 }
 
 // build gives each host to its owner.
 func (t *table) build(tenants map[string]*entry, old *index) *index {
 	x := &index{tenants: tenants, hosts: make(map[string]*entry, len(tenants)), refused: map[string]string{}}
-	for _, name := range slices.Sorted(maps.Keys(tenants)) {
+	names := slices.Sorted(maps.Keys(tenants))
+	// Those that serve choose first: one that is gone keeps no host from another.
+	slices.SortStableFunc(names, func(a, b string) int {
+		return cmp.Compare(tenants[a].notice(), tenants[b].notice())
+	})
+	for _, name := range names {
 		e := tenants[name]
 		for _, host := range e.route.Load().Hosts {
 			owner, why := t.owner(host, e, x, old)
@@ -145,13 +165,22 @@ func (t *table) owner(host string, e *entry, x, old *index) (*entry, string) {
 	if strings.HasSuffix("."+host, t.domain) && host != e.tenant+t.domain {
 		return nil, "is the platform's: a tenant has its own name there"
 	}
-	if had := old.hosts[host]; had != nil && had != e && !had.gone.Load() && slices.Contains(had.route.Load().Hosts, host) {
+	if had := old.hosts[host]; had != nil && had != e && !had.gone.Load() && had.notice() <= e.notice() &&
+		slices.Contains(had.route.Load().Hosts, host) {
 		return nil, "belongs to tenant " + had.tenant
 	}
 	if first := x.hosts[host]; first != nil && first != e {
 		return nil, "belongs to tenant " + first.tenant
 	}
 	return e, ""
+}
+
+// notice is 1 if the tenant's route only says that it is gone, else 0.
+func (e *entry) notice() int {
+	if e.route.Load().State == Gone {
+		return 1
+	}
+	return 0
 }
 
 // size returns the number of tenants and of ready instances.

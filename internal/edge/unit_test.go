@@ -116,7 +116,7 @@ func FuzzAppendString(f *testing.F) {
 // The gate is all that stands behind the CDN: it believes only what is proven.
 func TestGate(t *testing.T) {
 	const secret = "0123456789abcdef"
-	table := newTable("localhost", quiet())
+	table := newTable("localhost", Limits{}, quiet())
 	table.apply(change{
 		"acme": {Tenant: "acme", Hosts: []string{"acme.localhost"}, EdgeKey: "k"},
 		"soon": {Tenant: "soon", Hosts: []string{"soon.localhost"}, EdgeKey: "k"},
@@ -168,7 +168,7 @@ func TestGate(t *testing.T) {
 
 // A request that did not come through the gate has no upstream.
 func TestUpstreamsNeedTheGate(t *testing.T) {
-	table := newTable("localhost", quiet())
+	table := newTable("localhost", Limits{}, quiet())
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("X-Tenant", "acme")
 	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{}))
