@@ -352,6 +352,9 @@ func (d Deps) entomb(ctx context.Context, in Input) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := d.Platform.Entomb(ctx, in.Run.Tenant); err != nil {
+		return nil, err
+	}
 	t := Tombstone{
 		Tenant: in.Run.Tenant, Commit: in.Run.Commit, At: d.Now(),
 		PurgeAfter: graced.Until, Snapshot: taken.Path,

@@ -77,8 +77,12 @@ type Platform interface {
 	RestoreSnapshot(ctx context.Context, tenant, name string) error
 	// RemoveSnapshots removes all of a tenant's snapshots.
 	RemoveSnapshots(ctx context.Context, tenant string) error
-	// RemoveRoute takes the tenant out of traffic and DNS.
+	// RemoveRoute takes the tenant out of traffic and DNS: its hosts answer 503
+	// until it comes back, or is entombed.
 	RemoveRoute(ctx context.Context, tenant string) error
+	// Entomb has the hosts of a drained tenant answer 410, until it comes back or
+	// its infrastructure is destroyed; then they are nobody's, and answer 404.
+	Entomb(ctx context.Context, tenant string) error
 	// Drain stops the tenant's instances once nothing is in flight; data stays.
 	Drain(ctx context.Context, tenant string) error
 	DestroyInfrastructure(ctx context.Context, tenant string) error // but releases

@@ -39,7 +39,14 @@ type route struct {
 	Static  string   `json:"static"`
 	EdgeKey string   `json:"edgeKey"`
 	Serial  uint64   `json:"serial"`
+	State   string   `json:"state,omitempty"`
 }
+
+// States of a route that leads nowhere.
+const (
+	stopped = "stopped" // the hosts answer 503: the tenant comes back
+	gone    = "gone"    // the hosts answer 410
+)
 
 // systemPath is the PATH of servers.
 const systemPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -153,6 +160,7 @@ func (d *Driver) writeRoute(st *state, renew bool) error {
 type routeState struct {
 	Serial    uint64   `json:"serial"`
 	Instances []string `json:"instances"`
+	State     string   `json:"state"`
 }
 
 // awaitRoute waits until the edge has the tenant's route as it was written, and
@@ -189,8 +197,8 @@ func (d *Driver) awaitEdge(ctx context.Context, tenant string, want func(status 
 	}
 }
 
-// RemoveRoute implements platform.Platform. It returns when neither DNS nor the
-// edge knows the tenant any more.
+// RemoveRoute implements platform.Platform. It returns when DNS does not know
+// the tenant any more, and the edge no instance of it.
 func (d *Driver) RemoveRoute(ctx context.Context, tenant string) error {
 	if err := checkTenant(tenant); err != nil {
 		return err
@@ -200,14 +208,45 @@ func (d *Driver) RemoveRoute(ctx context.Context, tenant string) error {
 		return err
 	}
 	defer unlock()
-	if err := d.unroute(ctx, tenant); err != nil {
+	if err := d.unroute(ctx, tenant, stopped); err != nil {
 		return fmt.Errorf("remove route of %s: %w", tenant, err)
 	}
 	return nil
 }
 
-func (d *Driver) unroute(ctx context.Context, tenant string) error {
-	if err := durable.Remove(d.routeFile(tenant)); err != nil {
+// Entomb implements platform.Platform.
+func (d *Driver) Entomb(ctx context.Context, tenant string) error {
+	unlock, err := d.locks.lock(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := d.unroute(ctx, tenant, gone); err != nil {
+		return fmt.Errorf("say that %s is gone: %w", tenant, err)
+	}
+	return nil
+}
+
+// unroute takes the tenant out of traffic and DNS. Its hosts answer as the notice
+// says, and those of a tenant that is not known nothing at all. One that is said
+// to be gone does not become one that comes back.
+func (d *Driver) unroute(ctx context.Context, tenant, notice string) error {
+	st, err := d.load(tenant)
+	if err != nil {
+		return err
+	}
+	var have route
+	there, err := durable.ReadJSON(d.routeFile(tenant), &have)
+	switch {
+	case st == nil:
+		err = durable.Remove(d.routeFile(tenant))
+	case err == nil && there && (have.State == notice || have.State == gone):
+	default:
+		err = durable.WriteJSON(d.routeFile(tenant), route{
+			Tenant: tenant, Hosts: st.Config.Hosts, Serial: max(st.Serial, have.Serial), State: notice,
+		}, 0o600, durable.Owner{})
+	}
+	if err != nil {
 		return err
 	}
 	if err := dns.Remove(d.path("dns"), tenant); err != nil {
@@ -216,20 +255,54 @@ func (d *Driver) unroute(ctx context.Context, tenant string) error {
 	if err := d.awaitNames(ctx, tenant, nil); err != nil {
 		return err
 	}
+	return d.awaitEdge(ctx, tenant, func(status int, s routeState) bool {
+		return status == http.StatusNotFound || st != nil && (s.State == notice || s.State == gone)
+	})
+}
+
+// removeNotice has the edge know nothing more of a tenant that is out of traffic.
+func (d *Driver) removeNotice(ctx context.Context, tenant string) error {
+	if err := durable.Remove(d.routeFile(tenant)); err != nil {
+		return err
+	}
 	return d.awaitEdge(ctx, tenant, func(status int, _ routeState) bool { return status == http.StatusNotFound })
 }
 
-// edgeKnows asks the edge whether it has a route of the tenant.
-func (d *Driver) edgeKnows(ctx context.Context, tenant string) (bool, error) {
+// hasRoute reports whether the edge leads to the tenant, or will.
+func (d *Driver) hasRoute(ctx context.Context, tenant string) (bool, error) {
+	var have route
+	if there, err := durable.ReadJSON(d.routeFile(tenant), &have); err != nil || there {
+		return there && have.State == "", err
+	}
+	state, err := d.atEdge(ctx, tenant)
+	return state != nil && state.State == "", err
+}
+
+// hasNotice reports whether the edge says of the tenant that it is stopped or
+// gone, or will.
+func (d *Driver) hasNotice(ctx context.Context, tenant string) (bool, error) {
+	var have route
+	if there, err := durable.ReadJSON(d.routeFile(tenant), &have); err != nil || there {
+		return there && have.State != "", err
+	}
+	state, err := d.atEdge(ctx, tenant)
+	return state != nil && state.State != "", err
+}
+
+// atEdge asks the edge for its route of the tenant; nil: it has none.
+func (d *Driver) atEdge(ctx context.Context, tenant string) (*routeState, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	admin := d.runner.Status("edge").Ports.Addr("admin")
 	status, body, err := ask(ctx, http.MethodGet, "http://"+admin+"/routes/"+tenant, "")
+	var s routeState
 	switch {
 	case err != nil:
-		return false, fault.Errorf(fault.Transient, "ask the edge for %s: %w", tenant, err)
-	case status == http.StatusOK, status == http.StatusNotFound:
-		return status == http.StatusOK, nil
+		return nil, fault.Errorf(fault.Transient, "ask the edge for %s: %w", tenant, err)
+	case status == http.StatusNotFound:
+		return nil, nil
+	case status != http.StatusOK, json.Unmarshal(body, &s) != nil:
+		return nil, fault.Errorf(fault.Transient, "ask the edge for %s: status %d: %.200s", tenant, status, body)
 	}
-	return false, fault.Errorf(fault.Transient, "ask the edge for %s: status %d: %.200s", tenant, status, body)
+	return &s, nil
 }

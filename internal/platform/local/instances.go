@@ -272,7 +272,7 @@ func (d *Driver) Drain(ctx context.Context, tenant string) error {
 			return err
 		}
 	}
-	if err := d.unroute(ctx, tenant); err != nil {
+	if err := d.unroute(ctx, tenant, stopped); err != nil {
 		return fmt.Errorf("drain %s: %w", tenant, err)
 	}
 	if err := d.stopInstances(ctx, tenant, st); err != nil {
@@ -343,6 +343,9 @@ func (d *Driver) destroy(ctx context.Context, tenant string) error {
 		if err := d.save(st); err != nil {
 			return err
 		}
+	}
+	if err := d.removeNotice(ctx, tenant); err != nil {
+		return err
 	}
 	numbers := d.instanceNumbers(tenant)
 	for _, dir := range []string{d.instances(tenant), d.bucket(tenant)} {

@@ -45,6 +45,11 @@ func (d *Driver) Inventory(ctx context.Context, tenant string) ([]platform.Resou
 	} else if begun {
 		add("cache-keys", "restore of "+tenantkeys.Prefix(tenant)+"*", true)
 	}
+	if noticed, err := d.hasNotice(ctx, tenant); err != nil {
+		return nil, err
+	} else if noticed {
+		add("notice", tenant, true)
+	}
 	for _, look := range []struct {
 		kind, name string
 		present    func(context.Context, string) (bool, error)
@@ -117,12 +122,4 @@ func onDisk(path string) func(context.Context, string) (bool, error) {
 func (d *Driver) hasName(ctx context.Context, tenant string) (bool, error) {
 	_, exists, err := d.lookUp(ctx, tenant)
 	return exists, err
-}
-
-// hasRoute reports whether the edge knows the tenant, or will.
-func (d *Driver) hasRoute(ctx context.Context, tenant string) (bool, error) {
-	if there, err := onDisk(d.routeFile(tenant))(ctx, tenant); err != nil || there {
-		return there, err
-	}
-	return d.edgeKnows(ctx, tenant)
 }

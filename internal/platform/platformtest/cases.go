@@ -3,6 +3,7 @@ package platformtest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -156,6 +157,21 @@ func drainAndReturn(t *testing.T, s *suite) {
 	}) {
 		t.Errorf("after drain: %v", left)
 	}
+	answers := func(want int) {
+		t.Helper()
+		eventually(t, func() string {
+			status, body, err := s.ask(t.Context(), http.MethodGet, name, "/", nil)
+			if err == nil && status == want {
+				return ""
+			}
+			return fmt.Sprintf("its host answers %d %s, want %d (%v)", status, body, want, err)
+		})
+	}
+	answers(http.StatusServiceUnavailable)
+	run(t, 2, []step{{"Entomb", func(ctx context.Context) error { return s.p.Entomb(ctx, name) }}})
+	answers(http.StatusGone)
+	run(t, 1, s.deprovision(name)[:2]) // once more: it is not said to come back
+	answers(http.StatusGone)
 	s.reopen(t) // does not start it again
 	if i, err := s.p.Instances(t.Context(), name); err != nil || len(i) != 1 || i[0].Running {
 		t.Errorf("instances of a drained tenant: %+v, %v", i, err)
@@ -174,6 +190,7 @@ func drainAndReturn(t *testing.T, s *suite) {
 	}
 	run(t, 1, s.deprovision(name))
 	s.absent(t, name)
+	answers(http.StatusNotFound)
 }
 
 // scale changes the number of instances under requests, none of which fails.
