@@ -20,6 +20,10 @@ func Settings(account, region string) map[string]string {
 	}
 }
 
+// TagResource is the tag that says which of a program's resources one is: by it
+// one is found whose making was begun and not recorded.
+const TagResource = "gitopsd:resource"
+
 // Scope is where resources are registered: one run of one program.
 type Scope struct {
 	Context *pulumi.Context
@@ -60,7 +64,12 @@ func Make[R any](s *Scope, name string, args Args[R], opts ...pulumi.ResourceOpt
 		panic(fmt.Sprintf("%s: %T is no resource", token, out))
 	}
 	all := append([]pulumi.ResourceOption{pulumi.Version(Version)}, opts...)
-	if err := s.Context.RegisterResource(token, name, inputs(args, s.tags), res, all...); err != nil {
+	tags := maps.Clone(s.tags)
+	if tags == nil {
+		tags = map[string]string{}
+	}
+	tags[TagResource] = name
+	if err := s.Context.RegisterResource(token, name, inputs(args, tags), res, all...); err != nil {
 		panic(failure{fmt.Errorf("register %s %s: %w", token, name, err)})
 	}
 	return out

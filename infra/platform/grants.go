@@ -57,8 +57,13 @@ func (p *program) worker(x *cell) aws.Statement {
 // of resource of infra/tenant, of this cell's names.
 
 // engine is what Pulumi itself does: it keeps state, and encrypts what is secret in it.
+// What it was making when it died is found again by the lists: see aws.NewAdopter.
 func (p *program) engine(x *cell) []aws.Statement {
 	return []aws.Statement{
+		grant("tag", "GetResources", all()),
+		grant("servicediscovery", "ListServices", all()),
+		grant("cloudfront", "ListDistributions ListDistributionTenants", all()),
+		grant("acm", "ListCertificates", all()),
 		grant("s3", "ListBucket", x.state.Arn),
 		grant("s3", "GetObject PutObject DeleteObject", pulumi.Sprintf("%s/*", x.state.Arn)),
 		grant("kms", "Encrypt Decrypt GenerateDataKey", p.kms.Arn),
