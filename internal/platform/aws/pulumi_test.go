@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
@@ -52,7 +53,7 @@ func newEngine(t *testing.T, change ...func(*aws.PulumiConfig, *provider.Config)
 		Dir: t.TempDir(), Backend: "file://" + e.dir, Secrets: "passphrase", MemoryMiB: 4096,
 		Env:  map[string]string{"PULUMI_CONFIG_PASSPHRASE": "a phrase of this test"},
 		Dead: aws.DeadHere(nil), Command: realCLI(t), Logger: slog.New(slog.DiscardHandler),
-		Adopter: func(context.Context, string, map[string]any) (string, error) { return "", nil },
+		Adopter: e.adopt,
 	}
 	p := provider.Config{Account: awstest.Account, Region: awstest.Region, AWS: awstestConfig}
 	for _, f := range change {
@@ -135,3 +136,21 @@ func stackFor(c tenant.Config) aws.Stack {
 	return aws.Stack{Project: tenant.Project, Name: tenant.StackName(c.Tenant.Tenant), Program: tenant.Program(c), Settings: c.Settings()}
 }
 
+// testLogger returns a logger that writes to the test's log.
+func testLogger(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
+}
+
+// adopt finds what was made in the provider, as AWS would be asked.
+func (e *engine) adopt(_ context.Context, kind string, inputs map[string]any) (string, error) {
+	for _, r := range e.provider.Live()[kind] {
+		same := true
+		for k, v := range inputs {
+			same = same && reflect.DeepEqual(r.Inputs[k], v)
+		}
+		if same {
+			return r.ID, nil
+		}
+	}
+	return "", nil
+}

@@ -2,7 +2,6 @@ package aws
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -71,11 +70,6 @@ type PulumiConfig struct {
 	Command   auto.PulumiCommand // nil: pulumi on the PATH
 	Logger    *slog.Logger
 }
-
-// Adopter finds a resource whose creation was begun and not recorded. It
-// returns the ID by which the provider knows it, or "" if there is none.
-// What is there and is not ours is a fault.Conflict.
-type Adopter func(ctx context.Context, kind string, inputs map[string]any) (id string, err error)
 
 // Pulumi makes Stacks by the Automation API.
 //
@@ -265,44 +259,6 @@ func (p *Pulumi) recover(ctx context.Context, s Stack, stack *auto.Stack) error 
 		}
 	}
 	return p.adopt(ctx, s, stack)
-}
-
-// adopt has the state know what was being created: what is there is imported,
-// what is not is forgotten.
-func (p *Pulumi) adopt(ctx context.Context, s Stack, stack *auto.Stack) error {
-	exported, err := stack.Export(ctx)
-	if err != nil {
-		return err
-	}
-	var state apitype.DeploymentV3
-	if err := json.Unmarshal(exported.Deployment, &state); err != nil {
-		return fmt.Errorf("read state: %w", err)
-	}
-	if len(state.PendingOperations) == 0 {
-		return nil
-	}
-	var found []optrefresh.PendingCreate
-	for _, op := range state.PendingOperations {
-		if op.Type != apitype.OperationTypeCreating {
-			continue // a refresh settles the others by looking
-		}
-		id, err := p.c.Adopter(ctx, string(op.Resource.Type), op.Resource.Inputs)
-		if err != nil {
-			return fmt.Errorf("look for %s, which was being made: %w", op.Resource.URN.Name(), err)
-		}
-		p.c.Logger.Warn("a resource was being made when Pulumi died", "stack", s.full(), "resource", op.Resource.URN.Name(), "found", id)
-		if id != "" {
-			found = append(found, optrefresh.PendingCreate{URN: string(op.Resource.URN), ID: id})
-		}
-	}
-	opts := []optrefresh.Option{optrefresh.SuppressProgress(), optrefresh.SuppressOutputs()}
-	if len(found) > 0 {
-		if _, err := stack.Refresh(ctx, append(opts, optrefresh.ImportPendingCreates(found))...); err != nil {
-			return err
-		}
-	}
-	_, err = stack.Refresh(ctx, append(opts, optrefresh.ClearPendingCreates())...)
-	return err
 }
 
 // failure keeps an error of Pulumi to its first lines: the whole output may be

@@ -32,6 +32,13 @@ type cli struct {
 	mu      sync.Mutex
 	calls   []string
 	pending bool // a bucket was being made
+	// imported is the state that it was given.
+	imported struct {
+		Deployment struct {
+			Resources []map[string]any `json:"resources"`
+			Pending   []any            `json:"pending_operations"`
+		} `json:"deployment"`
+	}
 	running int
 	most    int
 	hold    chan struct{} // up waits for it, unless it is nil
@@ -41,10 +48,8 @@ type cli struct {
 
 func (c *cli) Version() semver.Version { return semver.MustParse("3.260.0") }
 
-func (c *cli) Run(ctx context.Context, _ string, _ io.Reader, _, _ []io.Writer, _ []string, args ...string) (string, string, int, error) {
-	words := slices.DeleteFunc(slices.Clone(args), func(a string) bool {
-		return strings.HasPrefix(a, "-") && !strings.Contains(a, "pending-creates")
-	})
+func (c *cli) Run(ctx context.Context, _ string, input io.Reader, _, _ []io.Writer, _ []string, args ...string) (string, string, int, error) {
+	words := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") })
 	line := strings.Join(words, " ")
 	c.mu.Lock()
 	c.calls = append(c.calls, line)
@@ -59,9 +64,11 @@ func (c *cli) Run(ctx context.Context, _ string, _ io.Reader, _, _ []io.Writer, 
 		if locked {
 			return "", "error: the stack is currently locked by 1 lock(s)", 255, errors.New("exit status 255")
 		}
-		return c.work(ctx, words[0], line)
+		return c.work(ctx, words[0])
 	case strings.HasPrefix(line, "stack export"):
 		return c.export(), "", 0, nil
+	case strings.HasPrefix(line, "stack import"):
+		return "", "", 0, c.take(input)
 	case strings.HasPrefix(line, "stack output"):
 		return `{"bucket":"b1"}`, "", 0, nil
 	case strings.HasPrefix(line, "stack history"):
@@ -70,11 +77,8 @@ func (c *cli) Run(ctx context.Context, _ string, _ io.Reader, _, _ []io.Writer, 
 	return "", "", 0, nil
 }
 
-func (c *cli) work(ctx context.Context, what, line string) (string, string, int, error) {
+func (c *cli) work(ctx context.Context, what string) (string, string, int, error) {
 	c.mu.Lock()
-	if strings.Contains(line, "pending-creates") {
-		c.pending = c.pending && strings.Contains(line, "--import") // what is imported is still to be cleared, once
-	}
 	twice := what == "up" && c.pending
 	c.running++
 	c.most = max(c.most, c.running)
@@ -116,6 +120,14 @@ func (c *cli) export() string {
 	}
 	b, _ := json.Marshal(map[string]any{"version": 3, "deployment": deployment})
 	return string(b)
+}
+
+// take takes a state as it was edited. What was being made is over.
+func (c *cli) take(input io.Reader) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pending = false
+	return json.NewDecoder(input).Decode(&c.imported)
 }
 
 func (c *cli) locks() []string {
@@ -201,15 +213,22 @@ func TestStackComesUp(t *testing.T) {
 // forgotten, and only then is anything made.
 func TestStackRecovers(t *testing.T) {
 	host, _ := os.Hostname()
-	for found, imports := range map[string]int{"b1": 1, "": 0} {
+	for _, found := range []string{"b1", ""} {
 		p, c := newPulumi(t, 1000, found)
 		c.pending = true
 		c.lock(t, deadPID(t), host)
 		if _, err := p.Up(t.Context(), stackOf("acme")); err != nil {
 			t.Fatalf("found %q: %v", found, err)
 		}
-		if c.did("cancel") != 1 || c.did("refresh --import-pending-creates") != imports || c.did("refresh --clear-pending-creates") != 1 {
-			t.Errorf("found %q:\n%s", found, strings.Join(c.calls, "\n"))
+		state := c.imported.Deployment
+		if c.did("cancel") != 1 || c.did("stack import") != 1 || len(state.Pending) != 0 {
+			t.Errorf("found %q: %+v\n%s", found, state, strings.Join(c.calls, "\n"))
+		}
+		if found == "" && len(state.Resources) == 0 {
+			continue
+		}
+		if len(state.Resources) != 1 || state.Resources[0]["id"] != found || state.Resources[0]["refreshBeforeUpdate"] != true {
+			t.Errorf("found %q: %v", found, state.Resources)
 		}
 	}
 }

@@ -87,6 +87,9 @@ func newS3(c awssdk.Config) *s3.Client {
 	return s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = c.BaseEndpoint != nil })
 }
 
+// maxFile bounds what is read of a file: a cell's state has some hundred kilobytes.
+const maxFile = 64 << 20
+
 type localFiles struct{ dir string }
 
 func (f localFiles) List(_ context.Context, dir string) ([]string, error) {
@@ -137,7 +140,7 @@ func (f bucketFiles) Read(ctx context.Context, name string) ([]byte, error) {
 		return nil, failure("read "+name+" in "+f.bucket, err)
 	}
 	defer out.Body.Close()
-	return io.ReadAll(io.LimitReader(out.Body, 1<<20))
+	return io.ReadAll(io.LimitReader(out.Body, maxFile))
 }
 
 // readLocks returns who holds Pulumi's locks of a stack. One whose file cannot
