@@ -41,6 +41,7 @@ type State struct {
 
 	Timeout time.Duration // of one try
 	Retry   Retry
+	Waits   bool   // an error that says when to look again is no failed try: see WaitsUntil
 	Catch   string // where an error leads that was not, or no longer, retried; "" fails the run
 	Next    string // "" ends the machine
 }
@@ -120,6 +121,7 @@ const (
 	Entered   EventKind = "entered"
 	Completed EventKind = "completed"
 	Retrying  EventKind = "retrying"
+	Waiting   EventKind = "waiting" // what the task is to see happen goes on by itself: see State.WaitsUntil
 	Errored   EventKind = "failed"
 )
 
@@ -131,6 +133,17 @@ type Input struct {
 	Run   Run
 	Doc   Document
 	Cause *fault.Record // in a state reached by Catch: what failed
+}
+
+// MaxWaits bounds how often one state waits.
+const MaxWaits = 100
+
+// WaitsUntil returns when the task of a state that ended with the error is to be
+// called again, if it did not fail but did what it could: the error is of a
+// retryable kind and says when to look again (fault.After), and the state waits.
+func (s State) WaitsUntil(err error) (at time.Time, waits bool) {
+	at = fault.After(err)
+	return at, s.Waits && err != nil && fault.KindOf(err).Retryable() && at.After(time.Now())
 }
 
 // Task is the code behind a state. Its output is JSON, small, without secrets.

@@ -44,8 +44,11 @@ const (
 	infrastructureMost = 2 * time.Hour
 	// containerStart is how long a container may take to start.
 	containerStart = 10 * time.Minute
-	// again is the wait before a container that left no outcome is started again.
-	again = 15 * time.Second
+	// restart is the wait before a container that left no outcome is started again.
+	restart = 15 * time.Second
+	// settling is the wait before a container is started again that has done what
+	// could be done: CloudFront, the slowest, takes a quarter of an hour.
+	settling = 2 * time.Minute
 )
 
 // Contained reports whether a task state runs as an ECS task.
@@ -163,7 +166,11 @@ func (w *writer) call(s pipeline.State, outcome bool) object {
 
 // container writes a task that is an ECS task, and what asks for its outcome.
 func (w *writer) container(s pipeline.State) {
-	outcome, wait := s.Name+" outcome", s.Name+" again"
+	outcome, wait, later := s.Name+" outcome", s.Name+" again", s.Name+" later"
+	again := []catcher{{ErrorEquals: []string{"Repeat"}, ResultPath: discard, Next: wait}}
+	if s.Waits {
+		again = append(again, catcher{ErrorEquals: []string{"Later"}, ResultPath: discard, Next: later})
+	}
 	w.add(s.Name, state{
 		Type: "Task", Comment: s.Comment, Resource: "arn:aws:states:::ecs:runTask.sync", Parameters: w.runTask(s),
 		TimeoutSeconds: seconds(containerTime(s)), ResultPath: discard,
@@ -172,11 +179,14 @@ func (w *writer) container(s pipeline.State) {
 	w.add(outcome, leads(state{
 		Type: "Task", Resource: w.targets.Function, Parameters: w.call(s, true),
 		TimeoutSeconds: seconds(time.Minute + margin), Retry: calls(),
-		Catch: append([]catcher{{ErrorEquals: []string{"Repeat"}, ResultPath: discard, Next: wait}}, caught(s.Catch)...),
+		Catch: append(again, caught(s.Catch)...),
 		// The container's own try is recorded under the state's name.
 		ResultPath: path("$.doc." + s.Name),
 	}, s.Next))
-	w.add(wait, state{Type: "Wait", Seconds: seconds(again), Next: s.Name})
+	w.add(wait, state{Type: "Wait", Seconds: seconds(restart), Next: s.Name})
+	if s.Waits {
+		w.add(later, state{Type: "Wait", Seconds: seconds(settling), Next: s.Name})
+	}
 }
 
 // containerTime bounds an ECS task: all its tries and the waits between them.

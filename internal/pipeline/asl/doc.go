@@ -25,7 +25,8 @@
 //
 //   - An ECS task is never started again for its exit code or for an error of
 //     ECS: only if the ledger has no end of it ("Repeat": it was killed, or
-//     never started), after a wait, and only as often as the outcome's worker says.
+//     never started), after a wait, and only as often as the outcome's worker says;
+//     or if what it waits for takes longer than it is worth to keep it ("Later").
 //   - Lambda's own errors are retried apart from the task's, whose number of tries
 //     is as in the machine; so are a function's death and a ledger that does not
 //     answer ("Unavailable").

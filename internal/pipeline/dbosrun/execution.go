@@ -183,6 +183,7 @@ func (x *execution) step(s pipeline.State, path string, cause *fault.Record) (*f
 
 // try runs a task until it succeeds, fails for good or has no tries left.
 func (x *execution) try(ctx context.Context, s pipeline.State, path string, cause *fault.Record) (outcome, error) {
+	waits := 0
 	for n := 1; ; n++ {
 		run, err := x.begin(ctx, path, n)
 		if err != nil {
@@ -199,6 +200,18 @@ func (x *execution) try(ctx context.Context, s pipeline.State, path string, caus
 		}
 		failure := record(err)
 		event.Kind, event.Message = pipeline.Errored, failure.Message
+		if at, until := s.WaitsUntil(err); until && waits < pipeline.MaxWaits {
+			event.Kind = pipeline.Waiting
+			if err := x.tell(ctx, func() error { return x.Ledger.Append(ctx, event) }); err != nil {
+				return outcome{}, err
+			}
+			if err := x.wait(ctx, time.Until(at)); err != nil {
+				return outcome{}, err
+			}
+			waits++
+			n--
+			continue
+		}
 		again := failure.Kind.Retryable() && n < s.Retry.Attempts
 		if again {
 			event.Kind = pipeline.Retrying

@@ -50,6 +50,7 @@ const (
 	nameUnavailable = "Unavailable" // the ledger does not answer, or the worker is being ended
 	nameOver        = "Over"        // the run is not under way
 	nameRepeat      = "Repeat"      // a container left no outcome: start it again
+	nameLater       = "Later"       // what the task waits for goes on by itself: start the container again, but not yet
 )
 
 // Error is how a call ends that has no output.

@@ -41,6 +41,7 @@ type scenario struct {
 	err       error
 	before    string // another task, whose failure leads there
 	yes       bool   // what choices look at
+	waits     bool   // it does not fail, but says when to look again
 }
 
 func (s scenario) String() string {
@@ -80,8 +81,11 @@ func (p *play) task(name string) pipeline.Task {
 			return nil, fault.Errorf(fault.Invalid, "the first error").WithDetail(strings.Repeat("detail\n", 5000))
 		}
 		if name == s.task && s.caused == (in.Cause != nil) && s.times > 0 {
-			if s.times--; s.err == nil {
+			if s.times--; s.err == nil && !s.waits {
 				panic("oops")
+			}
+			if s.waits {
+				return nil, fault.Errorf(fault.Transient, "it goes on by itself").WithAfter(time.Now().Add(30 * time.Millisecond))
 			}
 			return nil, s.err
 		}
@@ -131,6 +135,9 @@ func scenarios() []scenario {
 		for _, s := range m.States {
 			if s.Task == "" {
 				continue
+			}
+			if s.Waits && s.Name == s.Task {
+				all = append(all, scenario{operation: op, task: s.Task, times: 9, waits: true, yes: op == plan.Deprovision})
 			}
 			before := ""
 			if s.Name != s.Task || s.Task == "Restore" || s.Task == "ReturnData" {

@@ -109,6 +109,8 @@ type attempt struct {
 	settled *pipeline.Outcome // how the state ended before
 	tries   int               // that failed before
 	lost    int               // containers
+	waits   int               // times that it was left for later
+	waiting bool              // it was so the last time
 }
 
 // begin reads what there is to know of the state.
@@ -157,8 +159,14 @@ func (a *attempt) count(ctx context.Context) error {
 		return unavailable(err)
 	}
 	for _, e := range events {
+		if e.State != a.call.state() {
+			continue
+		}
+		a.waiting = e.Kind == pipeline.Waiting
 		switch {
-		case e.State != a.call.state() || e.Kind != pipeline.Retrying:
+		case a.waiting:
+			a.waits++
+		case e.Kind != pipeline.Retrying:
 		case e.Message == lost:
 			a.lost++
 		default:
@@ -196,6 +204,9 @@ func (a *attempt) repeat() (json.RawMessage, error) {
 
 // lose has a container started again that left no outcome, but not for ever.
 func (a *attempt) lose(ctx context.Context) error {
+	if a.waiting {
+		return &Error{Name: nameLater, Record: fault.Record{Kind: fault.Transient, Message: "it waits for what goes on by itself"}}
+	}
 	if a.lost >= losses {
 		return a.fail(ctx, fault.Errorf(fault.Stalled, "the container of %s ended without a word %d times", a.call.state(), a.lost+1).
 			WithHint("its log, and ECS' reasons for its stop, say more"), 0)
@@ -222,6 +233,9 @@ func (a *attempt) try(ctx context.Context) (out json.RawMessage, again bool, err
 		if ctx.Err() != nil {
 			return nil, false, unavailable(ctx.Err()) // the task was interrupted, which says nothing about it
 		}
+		if _, later := a.state.WaitsUntil(err); later && a.waits < pipeline.MaxWaits {
+			return nil, false, a.later(ctx, event, err)
+		}
 		again = fault.KindOf(err).Retryable() && event.Try < a.state.Retry.Attempts
 		a.Logger.Info("state failed", "tenant", a.run.Tenant, "commit", a.run.Commit, "run", a.run.ID, "state", event.State,
 			"try", event.Try, "again", again, "kind", fault.KindOf(err), "error", err)
@@ -239,6 +253,16 @@ func (a *attempt) try(ctx context.Context) (out json.RawMessage, again bool, err
 	return out, false, a.write(ctx, func(ctx context.Context) error {
 		return a.ledger.Settle(ctx, event, pipeline.Outcome{State: event.State, Output: out})
 	})
+}
+
+// later writes down that the state is to be carried out again, though nothing failed.
+func (a *attempt) later(ctx context.Context, event pipeline.Event, err error) error {
+	told := record(err)
+	event.Kind, event.Message = pipeline.Waiting, told.Message
+	if err := a.write(ctx, func(ctx context.Context) error { return a.ledger.Append(ctx, event) }); err != nil {
+		return err
+	}
+	return &Error{Name: nameLater, Record: *told}
 }
 
 // fail writes down that the state failed for good, and returns that.
