@@ -40,7 +40,7 @@ var adapters = []string{
 	"internal/agent", "internal/build", "internal/console", "internal/edge", "internal/git", "internal/github",
 	"internal/pipeline/asl", "internal/pipeline/dbosrun", "internal/pipeline/sfnrun",
 	"internal/platform/aws", "internal/platform/local", "internal/platform/platformtest",
-	"internal/platform/tenantdb", "internal/platform/tenantkeys",
+	"internal/platform/snapshot", "internal/platform/tenantdb", "internal/platform/tenantkeys",
 	"internal/policy", "internal/postgres", "internal/telemetry",
 	"infra",
 }
@@ -50,10 +50,16 @@ var exceptions = map[string]map[string]string{
 	"internal/edge": {"infra": "it runs the very functions that the CDN runs"},
 	"internal/platform/aws": {
 		"infra":                        "its programs describe what the driver makes",
+		"internal/platform/snapshot":   "what is in a snapshot is the same wherever it is kept",
 		"internal/platform/tenantdb":   "a tenant's database is the same in every Postgres",
 		"internal/platform/tenantkeys": "a tenant's keys are the same in every Redis",
 	},
+	"internal/platform/snapshot": {
+		"internal/platform/tenantdb":   "it saves databases, and has them back",
+		"internal/platform/tenantkeys": "it saves keys, and has them back",
+	},
 	"internal/platform/local": {
+		"internal/platform/snapshot":   "what is in a snapshot is the same wherever it is kept",
 		"internal/platform/tenantdb":   "a tenant's database is the same in every Postgres",
 		"internal/platform/tenantkeys": "a tenant's keys are the same in every Redis",
 	},

@@ -119,12 +119,24 @@ func (s *Static) uploadOne(ctx context.Context, bucket string, root *os.Root, di
 	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() != f.Size {
 		return fault.Errorf(fault.Invalid, "asset %s is not the file its manifest names", f.Path)
 	}
-	key, control := stagedKey(digest, f.Path), asked
-	if fingerprinted(f.Path) {
-		key, control = liveKey(f.Path), immutable
+	return s.put(ctx, bucket, digest, f, in)
+}
+
+// assetKey returns where an asset of a release is kept.
+func assetKey(digest, name string) string {
+	if fingerprinted(name) {
+		return liveKey(name)
 	}
-	_, err = s.api.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: awssdk.String(bucket), Key: awssdk.String(key), Body: in, ContentLength: awssdk.Int64(f.Size),
+	return stagedKey(digest, name)
+}
+
+func (s *Static) put(ctx context.Context, bucket, digest string, f release.File, content io.ReadSeeker) error {
+	control := asked
+	if fingerprinted(f.Path) {
+		control = immutable
+	}
+	_, err := s.api.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: awssdk.String(bucket), Key: awssdk.String(assetKey(digest, f.Path)), Body: content, ContentLength: awssdk.Int64(f.Size),
 		ContentType: awssdk.String(contentType(f.Path)), CacheControl: awssdk.String(control),
 	})
 	return failure("upload "+f.Path, err)

@@ -136,7 +136,7 @@ type assets struct {
 	st *state // nil: there are none
 }
 
-func (a assets) Served(ctx context.Context, put func(ctx context.Context, name, source string) error) (string, error) {
+func (a assets) Served(ctx context.Context, _ string, put func(ctx context.Context, name, source string) error) (string, error) {
 	if a.st == nil || a.st.Static == "" {
 		return "", nil
 	}

@@ -45,8 +45,9 @@ type Subject struct {
 // Assets are those of a tenant's bucket.
 type Assets interface {
 	// Served hands put each asset that is served, as a file that does not change
-	// meanwhile, and returns whose they are; "" if none are.
-	Served(ctx context.Context, put func(ctx context.Context, name, source string) error) (digest string, err error)
+	// meanwhile, and returns whose they are; "" if none are. Several may be put at a
+	// time; dir is for copies.
+	Served(ctx context.Context, dir string, put func(ctx context.Context, name, source string) error) (digest string, err error)
 	// Restore has the assets of a release in the bucket, unless they are. open
 	// returns one of them, to be ended by done.
 	Restore(ctx context.Context, digest string, files []release.File,

@@ -75,7 +75,7 @@ func (t *taking) fill(ctx context.Context, database bool) error {
 	if err := t.saveRelease(ctx); err != nil {
 		return err
 	}
-	served, err := t.Assets.Served(ctx, func(ctx context.Context, name, source string) error {
+	served, err := t.Assets.Served(ctx, t.dir, func(ctx context.Context, name, source string) error {
 		return t.put(ctx, path.Join(staticDir, name), source)
 	})
 	t.m.Static = served
