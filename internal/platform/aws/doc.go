@@ -8,6 +8,7 @@
 //	<tenant>:                             what its keys and channels begin with
 //	gitopsd/<cell>/tenant/<tenant>        its secret: all credentials, one for each costs
 //	live/, releases/ in its bucket        its assets: see Static
+//	tenants/<tenant>/<time>/ in a bucket  its snapshots, which outlive it: see SnapshotStore
 //
 // Invariants:
 //

@@ -28,6 +28,7 @@ type Config struct {
 	AWS          awssdk.Config //
 	Stacks       Stacks        // makes tenants' infrastructure
 	Volumes      string        // where the cell's file system is mounted, as the publisher
+	Temp         string        // directory on local disk for databases' dumps; "": the system's
 	Edge         infra.Edge    // of tenants that ask for no other; "": EdgeTenant
 	Master       Master        // of the cell's Aurora cluster; leases hang on it, too
 	Keys         KeysConfig    // how the control plane enters the cell's cache
@@ -50,6 +51,7 @@ type Driver struct {
 	caches        *Cache    // of the cell
 	keys          *Keys     // of the cell
 	static        *Static
+	snapshots     SnapshotStore
 	agents        *Agents
 	distributions *Distributions
 	services      *services
@@ -73,7 +75,7 @@ func Open(ctx context.Context, c Config) (*Driver, error) {
 	d := &Driver{
 		c: c, shared: cell.SharedOf(c.Cell, c.OriginSecret), owner: Owner{Cell: c.Cell.Shared.Cell},
 		locks: NewLeases(c.Master), log: c.Logger,
-		state: newS3(c.AWS), static: NewStatic(c.AWS), agents: NewAgents(c.AWS, c.Logger),
+		state: newS3(c.AWS), static: NewStatic(c.AWS), snapshots: NewSnapshotStore(c.AWS, c.Cell.Snapshots), agents: NewAgents(c.AWS, c.Logger),
 		services: newServices(c.AWS, c.Timing.Poll), certificates: newCertificates(c.AWS), logs: cloudwatchlogs.NewFromConfig(c.AWS),
 		masters: secretsmanager.NewFromConfig(c.AWS), looker: newLooker(c.AWS), sealed: make(map[string]bool),
 	}
@@ -109,6 +111,7 @@ func (c Config) validate() error {
 	for _, f := range []struct{ name, value string }{
 		{"cell's name", c.Cell.Shared.Cell},
 		{"bucket of state", c.Cell.State},
+		{"bucket of snapshots", c.Cell.Snapshots},
 		{"domain", c.Cell.Shared.Domain},
 		{"origin's secret", c.OriginSecret},
 		{"directory of volumes", c.Volumes},

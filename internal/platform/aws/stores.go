@@ -95,6 +95,9 @@ func (d *Driver) EnsureDatabase(ctx context.Context, c platform.Config) error {
 		if err := d.seal(ctx, db, r.Outputs.DatabaseEndpoint); err != nil {
 			return err
 		}
+		if err := d.settle(ctx, r); err != nil {
+			return err
+		}
 		if err := db.Ensure(ctx, c.Tenant, given.Database, c.Database.Connections); err != nil {
 			return err
 		}
