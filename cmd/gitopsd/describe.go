@@ -11,6 +11,7 @@ import (
 	"github.com/gitopsd/gitopsd/internal/console"
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/pipeline"
+	"github.com/gitopsd/gitopsd/internal/platform"
 	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 
@@ -41,7 +42,7 @@ func (t *terminal) describe(d console.Detail, now time.Time) error {
 	if err := t.facts(d, now); err != nil {
 		return err
 	}
-	for _, section := range []func(console.Detail, time.Time) error{t.refused, t.instances, t.failures, t.runs, t.history, t.kept, t.proofs} {
+	for _, section := range []func(console.Detail, time.Time) error{t.refused, t.condition, t.instances, t.failures, t.runs, t.history, t.kept, t.proofs} {
 		if err := section(d, now); err != nil {
 			return err
 		}
@@ -72,7 +73,7 @@ func (t *terminal) facts(d console.Detail, now time.Time) error {
 		line("Compute", a.Tenant.Compute.String())
 		line("Database", enabled(a.Tenant.Database.Enabled, fmt.Sprintf("%s, %d connections", a.Tenant.Isolation.Database, a.Tenant.Database.Connections)))
 		line("Cache", enabled(a.Tenant.Cache.Enabled, string(a.Tenant.Isolation.Cache)))
-		line("Edge", string(a.Tenant.Isolation.EdgeSharing()))
+		line("Edge", string(a.Tenant.Isolation.Edge))
 		line("Deletion", a.Tenant.Deletion.String())
 	}
 	return w.Flush()
@@ -157,6 +158,58 @@ func (t *terminal) instances(d console.Detail, now time.Time) error {
 		}
 		return yellow
 	})
+}
+
+// condition writes what somebody else has to do for the tenant's own domains, and
+// what was changed behind the platform's back.
+func (t *terminal) condition(d console.Detail, now time.Time) error {
+	c := d.Condition
+	if c == nil {
+		return nil
+	}
+	if drift := c.Drift; drift != nil {
+		fmt.Fprintf(t.out, "\nDrift: %s (%s ago)\n", t.paint(driftColour(drift), clean(drift.String())), age(drift.At, now))
+	}
+	if len(c.Domains) < 2 {
+		return nil
+	}
+	fmt.Fprintln(t.out, "\nDomains:")
+	b := t.table("  ", "HOST", "STATE", "TO BE IN ITS ZONE", "TYPE", "VALUE")
+	for _, one := range c.Domains[1:] {
+		state := string(one.State)
+		if one.Problem != "" {
+			state += ": " + one.Problem
+		}
+		host := one.Host
+		for _, r := range one.Records {
+			b.row(host, state, r.Name, r.Type, r.Value)
+			host, state = "", ""
+		}
+		if len(one.Records) == 0 {
+			b.row(host, state, "", "", "")
+		}
+	}
+	return b.print(func(column int, cell string) colour {
+		switch {
+		case column != 1:
+			return plain
+		case cell == string(platform.DomainServed):
+			return green
+		case strings.HasPrefix(cell, string(platform.DomainFailed)):
+			return red
+		}
+		return yellow
+	})
+}
+
+func driftColour(d *platform.Drift) colour {
+	switch {
+	case d.Failure != "":
+		return red
+	case len(d.Changes) > 0 && !d.Healed:
+		return yellow
+	}
+	return green
 }
 
 // failures writes why a release does not serve, as the instances saw it and as

@@ -94,6 +94,14 @@ func busy(now time.Time) consoletest.State {
 			}},
 			{Name: "acme-1"},
 		},
+		Conditions: map[string]platform.Condition{"acme": {
+			Domains: []platform.Domain{{Host: "acme.localhost", State: platform.DomainServed}, {
+				Host: "shop.acme.example", State: platform.DomainPending, Records: []platform.DNSRecord{
+					{Name: "shop.acme.example", Type: "CNAME", Value: "d1.cloudfront.net"}, {Name: "_x.shop.acme.example", Type: "CNAME", Value: "_y.acm-validations.aws"},
+				},
+			}},
+			Drift: &platform.Drift{At: ago(3 * time.Hour), Changes: map[string]int{"create": 1, "update": 2}},
+		}},
 		Runs:       append(runsOf(ago), *failed),
 		Events:     eventsOf(ago),
 		Tombstones: []pipeline.Tombstone{{Tenant: "late", Commit: goodSHA, At: ago(3 * time.Hour), PurgeAfter: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Snapshot: "/data/late"}},

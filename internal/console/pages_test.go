@@ -46,6 +46,7 @@ func TestPages(t *testing.T) {
 		{"/tenants/acme", "Ready", []string{
 			"acme-0 127.0.0.1:34001 serving 9f86d081884c 111111111111", "deploy succeeded", "took 3.0 s", "AwaitHealthy completed 582 ms 05:06:13.000",
 			"provision superseded", "App apps/acme", "Domains app.acme.example", "Environment GREETING", "Secrets STRIPE_KEY", "Database dedicated, 10 connections", "data is kept for 7d",
+			"app.acme.example pending app.acme.example CNAME d1.cloudfront.net _x.app.acme.example CNAME _y.acm-validations.aws", "Changed by others 2 to update",
 		}, []string{"http://acme.localhost:8080/", "http://app.acme.example:8080/", "/commits/" + first}},
 		{"/tenants/acme-pr-12", "Ready", []string{"Preview of pull request #12"}, []string{"/pulls/12"}},
 		{"/tenants/globex", "Failed", []string{

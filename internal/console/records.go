@@ -52,6 +52,7 @@ type Ledger interface {
 // Platform is what is asked of the place where tenants live.
 type Platform interface {
 	Instances(ctx context.Context, tenant string) ([]platform.Instance, error)
+	Condition(ctx context.Context, tenant string) (platform.Condition, error)
 	Logs(ctx context.Context, tenant string, w io.Writer, follow bool) error
 	// Snapshots returns a tenant's, newest first, also of one that is gone.
 	Snapshots(ctx context.Context, tenant string) ([]platform.Snapshot, error)
@@ -131,6 +132,7 @@ type Detail struct {
 	Instances []platform.Instance `json:"instances,omitempty"`
 	// InstancesError says why the instances could not be asked.
 	InstancesError string              `json:"instancesError,omitempty"`
+	Condition      *platform.Condition `json:"condition,omitempty"`
 	Runs           []Run               `json:"runs,omitempty"` // the last few, newest first
 	Tombstone      *pipeline.Tombstone `json:"tombstone,omitempty"`
 	Receipts       []pipeline.Receipt  `json:"receipts,omitempty"` // newest first

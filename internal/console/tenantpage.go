@@ -23,6 +23,8 @@ const (
 // tenantShown is what a tenant's page shows.
 type tenantShown struct {
 	Detail
+	Domains    []platform.Domain // of its own
+	Drift      *platform.Drift
 	Facts      []fact // of what is applied
 	RefusedFor *failureShown
 	Agents     []agentShown
@@ -64,7 +66,10 @@ func (s *Server) tenantPage(ctx context.Context, r *http.Request, who reader) (p
 		return page{}, err
 	}
 	outputs := &budget{hidden: !who.SignedIn}
-	t := tenantShown{Detail: d}
+	t := tenantShown{Detail: d, Domains: d.own()}
+	if d.Condition != nil {
+		t.Drift = d.Condition.Drift
+	}
 	if d.Applied != nil && d.Applied.Tenant != nil {
 		t.Facts = facts(d.Applied.Tenant)
 		t.Retry = d.Applied.Failing && !d.Applied.InProgress

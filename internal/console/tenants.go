@@ -100,6 +100,7 @@ func (s *Server) detail(ctx context.Context, name string) (Detail, error) {
 		if err := s.addInstances(ctx, &d); err != nil {
 			return d, err
 		}
+		s.addCondition(ctx, &d)
 	case !fault.Is(err, fault.NotFound):
 		return d, fmt.Errorf("read tenant %s: %w", name, err)
 	case !notThere(&d):
@@ -150,6 +151,25 @@ func (s *Server) addInstances(ctx context.Context, d *Detail) error {
 		d.InstancesError = err.Error()
 	}
 	return nil
+}
+
+// addCondition adds what others have to do, or did, if the platform can tell.
+func (s *Server) addCondition(ctx context.Context, d *Detail) {
+	c, err := s.config.Platform.Condition(ctx, d.Name)
+	switch {
+	case err == nil:
+		d.Condition = &c
+	case !fault.Is(err, fault.NotFound) && ctx.Err() == nil:
+		s.config.Log.Warn("condition not known", "tenant", d.Name, "error", err)
+	}
+}
+
+// own returns the domains that are the tenant's and not the platform's.
+func (d Detail) own() []platform.Domain {
+	if d.Condition == nil || len(d.Condition.Domains) < 2 {
+		return nil
+	}
+	return d.Condition.Domains[1:]
 }
 
 func (s *Server) addHistory(ctx context.Context, d *Detail) error {

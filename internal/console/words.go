@@ -134,7 +134,7 @@ func host(url string) string {
 // badge, whose word says the same.
 func tone(word any) string {
 	switch strings.ToLower(fmt.Sprint(word)) {
-	case "success", "succeeded", "ready", "serving", "asleep", "safe", "completed", "absent", "merged":
+	case "success", "succeeded", "ready", "serving", "asleep", "safe", "completed", "absent", "merged", "served":
 		return "good"
 	case "failure", "failed", "failing", "refused", "destructive", "data-loss", "not running", "present", "conflict":
 		return "bad"

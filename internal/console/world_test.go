@@ -91,6 +91,14 @@ func everyState() consoletest.State {
 				Failure: "exited with status 2 before it was healthy", FailureTail: strings.Split(lastLines, "\n"),
 			}},
 		},
+		Conditions: map[string]platform.Condition{"acme": {
+			Domains: []platform.Domain{{Host: "acme.localhost", State: platform.DomainServed}, {
+				Host: "app.acme.example", State: platform.DomainPending, Records: []platform.DNSRecord{
+					{Name: "app.acme.example", Type: "CNAME", Value: "d1.cloudfront.net"}, {Name: "_x.app.acme.example", Type: "CNAME", Value: "_y.acm-validations.aws"},
+				},
+			}},
+			Drift: &platform.Drift{At: after(0), Changes: map[string]int{"update": 2}},
+		}},
 		Commits: commitsInEveryState(broken, invalid, problems),
 		Reports: []review.Report{planned(), {
 			Pull: review.Pull{Number: 11, Title: "Rename globex", Author: "eve", Head: second, Branch: "main", Draft: true, Fork: true},

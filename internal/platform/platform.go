@@ -20,7 +20,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gitopsd/gitopsd/internal/release"
@@ -204,6 +206,26 @@ type Drift struct {
 	Changes map[string]int `json:"changes,omitempty"` // how many resources would be set right, by the kind of change; none: no drift
 	Healed  bool           `json:"healed,omitempty"`  // they were
 	Failure string         `json:"failure,omitempty"` // why the look, or the healing, failed
+}
+
+// String says what was found, in a few words.
+func (d Drift) String() string {
+	var said []string
+	for _, kind := range slices.Sorted(maps.Keys(d.Changes)) {
+		said = append(said, fmt.Sprintf("%d to %s", d.Changes[kind], kind))
+	}
+	text := strings.Join(said, ", ")
+	switch {
+	case text == "" && d.Failure == "":
+		return "none"
+	case text == "":
+		return d.Failure
+	case d.Failure != "":
+		return text + "; " + d.Failure
+	case d.Healed:
+		return text + "; set right"
+	}
+	return text
 }
 
 // AgentReport is what an agent answers at /-/app. The agent's own type of the

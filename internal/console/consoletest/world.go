@@ -42,7 +42,8 @@ type State struct {
 	Reports    []review.Report // newest first
 	Health     sync.Health
 	Instances  []platform.Instance
-	Approvals  map[string]string // commit → who
+	Conditions map[string]platform.Condition // by tenant
+	Approvals  map[string]string             // commit → who
 	Retried    []string
 	Snapshots  map[string][]platform.Snapshot // by tenant, newest first
 	Secrets    map[string]string              // tenant/name → value
@@ -244,6 +245,11 @@ func (w *World) Instances(_ context.Context, tenant string) ([]platform.Instance
 	return read(w, func(s State) []platform.Instance {
 		return slices.DeleteFunc(slices.Clone(s.Instances), func(i platform.Instance) bool { return !strings.HasPrefix(i.Name, tenant+"-") })
 	})
+}
+
+// Condition implements console.Platform.
+func (w *World) Condition(_ context.Context, tenant string) (platform.Condition, error) {
+	return read(w, func(s State) platform.Condition { return s.Conditions[tenant] })
 }
 
 // Logs implements console.Platform.
