@@ -31,8 +31,57 @@ type object = map[string]any
 // caddyConfig returns the configuration of the process's Caddy. It depends on
 // nothing that a tenant can change: tenants are in the table.
 func caddyConfig(c Config) ([]byte, error) {
-	listen := []string{c.Addr}
-	proxy := object{
+	servers := object{"edge": c.server(c.Addr)}
+	apps := object{
+		"gitopsd": c,
+		"tls":     object{"disable_storage_clean": true}, // there are no certificates to look after
+		"http":    object{"grace_period": drainTimeout.String(), "servers": servers},
+	}
+	config := object{
+		"admin": object{"disabled": true, "config": object{"persist": false}},
+		"logging": object{"logs": object{"default": object{
+			"level": "WARN",
+			// It would encode each request for a logger that says nothing.
+			// What fails is logged by the CDN's part.
+			"exclude": []string{"http.handlers.reverse_proxy", "admin"},
+		}}},
+		"apps": apps,
+	}
+	if c.TLS != nil {
+		config["storage"] = object{"module": "file_system", "root": c.TLS.Store}
+		c.tlsApps(apps, servers)
+	}
+	return json.MarshalIndent(config, "", "\t")
+}
+
+// server returns the server of one address.
+func (c Config) server(addr string) object {
+	headerBytes := maxHeaderBytes
+	if c.Origin {
+		headerBytes = originHeaderBytes
+	}
+	return object{
+		"listen":              []string{addr},
+		"protocols":           []string{"h1"},
+		"automatic_https":     object{"disable": true},
+		"read_header_timeout": readHeaderTimeout.String(),
+		"idle_timeout":        idleTimeout.String(),
+		"max_header_bytes":    headerBytes,
+		"routes": []object{{
+			"handle": []object{
+				{
+					"handler":   "encode", // what the app encoded itself stays as it is
+					"encodings": object{"zstd": object{}, "gzip": object{}}, "prefer": []string{"zstd", "gzip"},
+				},
+				{"handler": "gitopsd_front"}, {"handler": "gitopsd_gate"}, proxy(),
+			},
+		}},
+	}
+}
+
+// proxy returns the proxy to the tenants' instances.
+func proxy() object {
+	return object{
 		"handler":           "reverse_proxy",
 		"dynamic_upstreams": object{"source": "tenants"},
 		"load_balancing": object{
@@ -57,33 +106,4 @@ func caddyConfig(c Config) ([]byte, error) {
 			},
 		},
 	}
-	headerBytes := maxHeaderBytes
-	if c.Origin {
-		headerBytes = originHeaderBytes
-	}
-	server := object{
-		"listen":              listen,
-		"protocols":           []string{"h1"},
-		"automatic_https":     object{"disable": true},
-		"read_header_timeout": readHeaderTimeout.String(),
-		"idle_timeout":        idleTimeout.String(),
-		"max_header_bytes":    headerBytes,
-		"routes": []object{{
-			"handle": []object{{"handler": "gitopsd_front"}, {"handler": "gitopsd_gate"}, proxy},
-		}},
-	}
-	return json.MarshalIndent(object{
-		"admin": object{"disabled": true, "config": object{"persist": false}},
-		"logging": object{"logs": object{"default": object{
-			"level": "WARN",
-			// It would encode each request for a logger that says nothing.
-			// What fails is logged by the CDN's part.
-			"exclude": []string{"http.handlers.reverse_proxy", "admin"},
-		}}},
-		"apps": object{
-			"gitopsd": c,
-			"tls":     object{"disable_storage_clean": true}, // there are no certificates to look after
-			"http":    object{"grace_period": drainTimeout.String(), "servers": object{"edge": server}},
-		},
-	}, "", "\t")
 }

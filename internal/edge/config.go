@@ -32,6 +32,8 @@ type Config struct {
 	Remote bool `json:"remote,omitempty"`
 	// Limits are those of a tenant whose route has none of its own.
 	Limits Limits `json:"limits,omitzero"`
+	// TLS is there if hosts are to be served by TLS as well.
+	TLS *TLS `json:"tls,omitempty"`
 }
 
 const (
@@ -79,6 +81,9 @@ func (c Config) validate() error {
 		if f.value == "" {
 			return fault.Errorf(fault.Invalid, "%s: missing", f.key)
 		}
+	}
+	if err := c.TLS.validate(); err != nil {
+		return err
 	}
 	return c.Limits.validate()
 }

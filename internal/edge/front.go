@@ -21,6 +21,8 @@ type front struct {
 	access *accessLog
 	log    *slog.Logger
 	cdn    *cdn // nil: it is elsewhere
+	// redirect, unless nil, returns where a plain request is led.
+	redirect func(*http.Request) string
 
 	unknown atomic.Uint64 // requests for a host nobody has
 }
@@ -81,6 +83,11 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 
 // pass hands the request to the CDN's part, or on to what is behind it.
 func (f *front) pass(w *viewerWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
+	if f.redirect != nil && r.TLS == nil && f.table.host(bareHost(r.Host)) != nil {
+		w.Header().Set("Location", f.redirect(r))
+		w.WriteHeader(http.StatusPermanentRedirect)
+		return nil
+	}
 	if f.cdn != nil {
 		return f.cdn.viewerRequest(w, r, v, next)
 	}

@@ -15,7 +15,7 @@ import (
 // register makes the edge's modules known to Caddy, whose registry is the
 // process's: once.
 var register = sync.OnceFunc(func() {
-	for _, m := range []caddy.Module{&app{}, &frontHandler{}, &gateHandler{}, &upstreams{}, &again{}} {
+	for _, m := range []caddy.Module{&app{}, &frontHandler{}, &gateHandler{}, &upstreams{}, &again{}, &permission{}} {
 		caddy.RegisterModule(m)
 	}
 })
@@ -76,6 +76,9 @@ func (a *app) Provision(caddy.Context) error {
 		return err
 	}
 	a.front = &front{table: a.table, access: a.access, log: a.log}
+	if a.TLS != nil && a.TLS.Redirect {
+		a.front.redirect = a.TLS.redirect
+	}
 	if !a.Origin {
 		if a.front.cdn, err = newCDN(a.table, secret, a.log); err != nil {
 			return err

@@ -12,7 +12,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	// The modules that the configuration names.
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/gzip"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/zstd"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	_ "github.com/caddyserver/caddy/v2/modules/caddypki"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 )
@@ -30,11 +35,17 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer func() { _ = admin.Close() }()
-	probe, err := listen(cfg.Addr)
-	if err != nil {
-		return err
+	addrs := []string{cfg.Addr}
+	if cfg.TLS != nil {
+		addrs = append(addrs, cfg.TLS.Addr)
 	}
-	_ = probe.Close()
+	for _, addr := range addrs {
+		probe, err := listen(addr)
+		if err != nil {
+			return err
+		}
+		_ = probe.Close()
+	}
 
 	if os.Getenv("GOGC") == "" {
 		// The table lives as long as the process and requests leave only young
