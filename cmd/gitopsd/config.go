@@ -13,6 +13,8 @@ type config struct {
 	Data        string     `yaml:"data"`   // directory
 	Domain      string     `yaml:"domain"` // tenants are at <name>.<domain>
 	EdgeAddr    string     `yaml:"edgeAddr"`
+	EdgeTLS     edgeTLS    `yaml:"edgeTLS"`
+	EdgeLimits  edgeLimits `yaml:"edgeLimits"`
 	ConsoleAddr string     `yaml:"consoleAddr"`
 	Brake       plan.Brake `yaml:"brake"`
 	Runs        int        `yaml:"runs"`       // at a time

@@ -50,7 +50,7 @@ func (c config) checkLocal(f *yamlFile) error {
 		return f.wrong("engine", "which state machines there are is not known: platform %s has none", c.Platform).
 			WithHint("give their ARNs as aws.machines, or add platform: %s", onAWS)
 	}
-	return nil
+	return c.checkEdge(f)
 }
 
 func (c config) checkAWS(f *yamlFile) error {
@@ -60,13 +60,16 @@ func (c config) checkAWS(f *yamlFile) error {
 			given = append(given, key)
 		}
 	}
+	for _, key := range []string{"edgeAddr", "edgeTLS", "edgeLimits"} {
+		if f.has(key) {
+			return f.wrong(key, "on platform %s the edge is the cell's", onAWS).WithHint("take the key away")
+		}
+	}
 	switch {
 	case len(given) == 0:
 		return f.wrong("aws", "it does not say which cell").WithHint("add aws.cell: <name of the cell>")
 	case len(given) > 1:
 		return f.wrong(given[1], "%s says the same", given[0]).WithHint("keep one of them")
-	case f.has("edgeAddr"):
-		return f.wrong("edgeAddr", "on platform %s the edge is the cell's", onAWS).WithHint("take the key away")
 	case f.has("domain"):
 		return f.wrong("domain", "on platform %s the domain is the cell's", onAWS).WithHint("take the key away")
 	case len(c.AWS.Machines) > 0:

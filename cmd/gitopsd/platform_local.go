@@ -24,8 +24,9 @@ func (d *daemon) openLocal(ctx context.Context, progress func(string)) (err erro
 	if err != nil {
 		return err
 	}
+	secure, limits := d.localEdge()
 	l, err := local.Open(ctx, local.Config{
-		Dir: d.Data, Domain: d.Domain, EdgeAddr: d.EdgeAddr, Self: self, Agent: agent,
+		Dir: d.Data, Domain: d.Domain, EdgeAddr: d.EdgeAddr, EdgeTLS: secure, EdgeLimits: limits, Self: self, Agent: agent,
 		Logger: d.log, Progress: progress,
 	})
 	if err != nil {

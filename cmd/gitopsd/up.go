@@ -20,6 +20,7 @@ type upCmd struct {
 	Data        string `help:"Directory for everything that is kept." default:".gitopsd" type:"path"`
 	Domain      string `help:"Domain under which each tenant has a host." default:"localhost"`
 	EdgeAddr    string `help:"Address that serves the tenants." default:"127.0.0.1:8080"`
+	EdgeTLSAddr string `help:"Address that serves the tenants by TLS; none by default." name:"edge-tls-addr" placeholder:"HOST:PORT"`
 	ConsoleAddr string `help:"Address of the console and API." default:"127.0.0.1:8090"`
 	BuildCache  string `help:"Directory for compiled packages, to share one; below the data directory by default." type:"path" placeholder:"DIR"`
 	AllowFile   bool   `help:"Let every tenant's file name repositories of this machine (file:///…)." name:"allow-file-sources"`
@@ -33,7 +34,7 @@ func (u *upCmd) Run() error {
 	c := defaults()
 	c.Repo, c.Branch, c.Data, c.Domain = u.Repo, u.Branch, u.Data, u.Domain
 	c.EdgeAddr, c.ConsoleAddr, c.BuildCache = u.EdgeAddr, u.ConsoleAddr, u.BuildCache
-	c.AllowFileSources = u.AllowFile
+	c.EdgeTLS.Addr, c.AllowFileSources = u.EdgeTLSAddr, u.AllowFile
 	log, closeLog, err := u.logger(c.Data)
 	if err != nil {
 		return err

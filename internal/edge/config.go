@@ -82,10 +82,10 @@ func (c Config) validate() error {
 			return fault.Errorf(fault.Invalid, "%s: missing", f.key)
 		}
 	}
-	if err := c.TLS.validate(); err != nil {
+	if err := c.TLS.Validate(); err != nil {
 		return err
 	}
-	return c.Limits.validate()
+	return c.Limits.Validate()
 }
 
 // minSecret is the shortest secret taken, in bytes.

@@ -48,7 +48,8 @@ func (l Limits) or(d Limits) Limits {
 	return l
 }
 
-func (l Limits) validate() error {
+// Validate returns what is wrong with them, as fault.Invalid.
+func (l Limits) Validate() error {
 	if l.Rate < 0 || l.Burst < 0 || l.Concurrent < 0 || l.Body < 0 {
 		return fault.Errorf(fault.Invalid, "limits: a negative number")
 	}

@@ -85,7 +85,7 @@ func (r *Route) validate(tenant string) error {
 	case r.State == Serving && r.EdgeKey == "" || !printable(r.EdgeKey):
 		return fmt.Errorf("edgeKey: missing or not printable")
 	}
-	if err := r.Limits.validate(); err != nil {
+	if err := r.Limits.Validate(); err != nil {
 		return err
 	}
 	for i, h := range r.Hosts {

@@ -30,7 +30,8 @@ type TLS struct {
 	Redirect bool `json:"redirect,omitempty"`
 }
 
-func (t *TLS) validate() error {
+// Validate returns what is wrong with it, as fault.Invalid.
+func (t *TLS) Validate() error {
 	if t == nil {
 		return nil
 	}

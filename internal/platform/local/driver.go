@@ -20,15 +20,17 @@ import (
 	"github.com/gitopsd/gitopsd/internal/platform/local/redisd"
 )
 
-// Config configures the driver. All of it is needed.
+// Config configures the driver. All of it is needed, but where it says what nil is.
 type Config struct {
-	Dir      string       // where data live, absolute; see Place
-	Domain   string       // every tenant has the host <tenant>.<Domain>
-	EdgeAddr string       // host:port the edge listens on
-	Self     string       // path of the program with the subcommands dns and edge
-	Agent    string       // path of gitopsd-agent
-	Logger   *slog.Logger //
-	Progress func(string) // told, in a sentence, what takes a while
+	Dir        string       // where data live, absolute; see Place
+	Domain     string       // every tenant has the host <tenant>.<Domain>
+	EdgeAddr   string       // host:port the edge listens on
+	EdgeTLS    *EdgeTLS     // nil: not by TLS
+	EdgeLimits EdgeLimits   // of one tenant
+	Self       string       // path of the program with the subcommands dns and edge
+	Agent      string       // path of gitopsd-agent
+	Logger     *slog.Logger //
+	Progress   func(string) // told, in a sentence, what takes a while
 }
 
 // Driver is the platform on one machine.

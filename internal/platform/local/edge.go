@@ -21,13 +21,37 @@ import (
 // edgeConfig is what the edge's process is started with; the edge's own type
 // of the same JSON shape reads it.
 type edgeConfig struct {
-	Addr      string `json:"addr"`
-	Admin     string `json:"admin"`
-	DNS       string `json:"dns"`
-	Domain    string `json:"domain"`
-	Routes    string `json:"routes"`
-	KeyFile   string `json:"keyFile"`
-	AccessLog string `json:"accessLog"`
+	Addr      string     `json:"addr"`
+	Admin     string     `json:"admin"`
+	DNS       string     `json:"dns"`
+	Domain    string     `json:"domain"`
+	Routes    string     `json:"routes"`
+	KeyFile   string     `json:"keyFile"`
+	AccessLog string     `json:"accessLog"`
+	Limits    EdgeLimits `json:"limits,omitzero"`
+	TLS       *edgeTLS   `json:"tls,omitempty"`
+}
+
+// EdgeLimits bound what one tenant takes of the edge; 0: as the edge has it.
+type EdgeLimits struct {
+	Rate       float64 `json:"rate,omitempty"` // requests a second
+	Burst      int     `json:"burst,omitempty"`
+	Concurrent int     `json:"concurrent,omitempty"`
+	Body       int64   `json:"body,omitempty"` // bytes
+}
+
+// EdgeTLS has the edge serve by TLS as well.
+type EdgeTLS struct {
+	Addr     string `json:"addr"`         // host:port
+	CA       string `json:"ca,omitempty"` // directory URL of an ACME server; none: an authority of the edge's own
+	Email    string `json:"email,omitempty"`
+	Roots    string `json:"roots,omitempty"` // PEM file of whom to trust as that server
+	Redirect bool   `json:"redirect,omitempty"`
+}
+
+type edgeTLS struct {
+	EdgeTLS
+	Store string `json:"store"`
 }
 
 // route is one tenant's file for the edge.
@@ -63,7 +87,14 @@ func (d *Driver) startEdge(ctx context.Context) error {
 			config := edgeConfig{
 				Addr: d.c.EdgeAddr, Admin: ports.Addr("admin"), DNS: d.dnsAddr(), Domain: d.c.Domain,
 				Routes: d.path("edge", "routes"), KeyFile: d.path("secrets", "edge.key"),
-				AccessLog: d.path("logs", "access.log"),
+				AccessLog: d.path("logs", "access.log"), Limits: d.c.EdgeLimits,
+			}
+			if t := d.c.EdgeTLS; t != nil {
+				config.TLS = &edgeTLS{*t, d.path("edge", "tls")}
+			}
+			same, err := json.Marshal(config)
+			if err != nil {
+				return process.Command{}, err
 			}
 			path := d.path("edge", "edge.json")
 			if _, err := durable.UpdateJSON(path, config, 0o600, durable.Owner{}); err != nil {
@@ -73,34 +104,52 @@ func (d *Driver) startEdge(ctx context.Context) error {
 			return process.Command{
 				Path: d.self, Args: []string{"edge", "--config", path}, Dir: home,
 				Env:  []string{systemPath, "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home},
-				Same: fmt.Sprintf("%s\n%+v", d.self, config),
+				Same: fmt.Sprintf("%s\n%s", d.self, same),
 			}, nil
 		},
 	})
 	if err != nil {
 		return err
 	}
-	return d.awaitPort(ctx, "edge", d.c.EdgeAddr)
+	for _, addr := range d.edgeAddrs() {
+		if err := d.awaitPort(ctx, "edge", addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// edgeAddrs returns where the edge listens for viewers.
+func (d *Driver) edgeAddrs() []string {
+	addrs := []string{d.c.EdgeAddr}
+	if d.c.EdgeTLS != nil {
+		addrs = append(addrs, d.c.EdgeTLS.Addr)
+	}
+	return addrs
 }
 
 // checkEdgeAddr fails if somebody listens where the edge is to.
 func (d *Driver) checkEdgeAddr() error {
-	err := process.Probe(d.c.EdgeAddr)
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, syscall.EADDRINUSE) {
-		return fault.Errorf(fault.Invalid, "the edge cannot listen on %s: %w", d.c.EdgeAddr, err).
-			WithHint("choose another address with --edge-addr")
-	}
-	by := "another process"
-	if _, port, err := net.SplitHostPort(d.c.EdgeAddr); err == nil {
-		if pid, command := process.Listener(port); pid != 0 {
-			by = fmt.Sprintf("process %d (%s)", pid, command)
+	for i, addr := range d.edgeAddrs() {
+		flag := []string{"--edge-addr", "--edge-tls-addr"}[i]
+		err := process.Probe(addr)
+		if err == nil {
+			continue
 		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return fault.Errorf(fault.Invalid, "the edge cannot listen on %s: %w", addr, err).
+				WithHint("choose another address with %s", flag)
+		}
+		by := "another process"
+		if _, port, err := net.SplitHostPort(addr); err == nil {
+			if pid, command := process.Listener(port); pid != 0 {
+				by = fmt.Sprintf("process %d (%s)", pid, command)
+			}
+		}
+		return fault.Errorf(fault.Invalid, "the edge's address %s is in use by %s", addr, by).
+			WithHint("stop it, or choose another address with %s", flag)
 	}
-	return fault.Errorf(fault.Invalid, "the edge's address %s is in use by %s", d.c.EdgeAddr, by).
-		WithHint("stop it, or choose another address with --edge-addr")
+	return nil
 }
 
 // awaitPort waits until a process that was started accepts connections.

@@ -60,6 +60,7 @@ func subcommand(name string, args []string) error {
 // place is one data directory and what runs on it.
 type place struct {
 	dir, edge, agent string
+	secure           string   // where the edge listens for TLS
 	self             string   // "": the test's own program
 	log              *os.File // the driver's
 	driver           *local.Driver
@@ -70,7 +71,7 @@ type place struct {
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	dir := newPassable(t)
-	p := &place{dir: filepath.Join(dir, "data"), edge: freeAddr(t), agent: filepath.Join(t.TempDir(), "gitopsd-agent")}
+	p := &place{dir: filepath.Join(dir, "data"), edge: freeAddr(t), secure: freeAddr(t), agent: filepath.Join(t.TempDir(), "gitopsd-agent")}
 	build := exec.Command("go", "build", "-o", p.agent, "github.com/gitopsd/gitopsd/cmd/gitopsd-agent")
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -145,7 +146,7 @@ func (p *place) config(t *testing.T) local.Config {
 		p.self = self
 	}
 	return local.Config{
-		Dir: p.dir, Domain: "localhost", EdgeAddr: p.edge, Self: p.self, Agent: p.agent,
+		Dir: p.dir, Domain: "localhost", EdgeAddr: p.edge, EdgeTLS: &local.EdgeTLS{Addr: p.secure}, Self: p.self, Agent: p.agent,
 		Logger: slog.New(slog.NewTextHandler(p.log, nil)), Progress: func(string) {},
 	}
 }
