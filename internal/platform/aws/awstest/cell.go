@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -193,6 +194,9 @@ func (c *Cell) mount(ctx context.Context, v ecstypes.EFSVolumeConfiguration) (st
 	dir := filepath.Join(c.dir, "efs", filepath.FromSlash(filepath.Clean("/"+*root.Path)))
 	return dir, makeOwned(dir, root.CreationInfo)
 }
+
+// local returns an address of this machine.
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // awaitTCP waits until something listens.
 func awaitTCP(tb testing.TB, addr string) {
