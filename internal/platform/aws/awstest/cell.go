@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,6 +55,8 @@ type Cell struct {
 	records   *Records
 	agent     func() (string, error)
 	elsewhere elsewhere
+	edge      sync.Once
+	edgeAddr  string
 }
 
 // Option says how a cell is played.

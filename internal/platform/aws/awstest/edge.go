@@ -66,7 +66,7 @@ func (c *Cell) startEdge(tb testing.TB) (addr string) {
 // asset reads a file as CloudFront does: with a right that the bucket's policy
 // gives to the distribution. Since it may not list, what is not there is denied.
 func (c *Cell) asset(ctx context.Context, bucket, key, distribution string) (*http.Response, error) {
-	api := s3.NewFromConfig(c.moto, func(o *s3.Options) { o.UsePathStyle = true })
+	api := c.buckets()
 	denied := &http.Response{StatusCode: http.StatusForbidden, Header: http.Header{}, Body: http.NoBody}
 	policy, err := api.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &bucket})
 	var no smithy.APIError
