@@ -9,6 +9,11 @@ import (
 // requests: Cloud Map's records live 5 s, and whoever read one may use it.
 const lingerTime = "8s"
 
+// maxProcesses bounds the threads of a tenant's user, whom the kernel counts over
+// all of its containers on a host. The agent imposes it on the app alone: a
+// limit of the container would be the agent's, too.
+const maxProcesses = 2048
+
 // agentEnvironment returns what the container's environment tells the agent, in
 // the names that internal/agent reads; a test has it read them.
 func (c Config) agentEnvironment() map[string]string {
@@ -20,12 +25,13 @@ func (c Config) agentEnvironment() map[string]string {
 		env["GITOPSD_IDLE_AFTER"] = after.String()
 	}
 	maps.Copy(env, map[string]string{
-		"GITOPSD_TENANT":  c.Tenant.Tenant,
-		"GITOPSD_VOLUME":  VolumePath,
-		"GITOPSD_LISTEN":  ":" + strconv.Itoa(TrafficPort),
-		"GITOPSD_CONTROL": ":" + strconv.Itoa(ControlPort),
-		"GITOPSD_LOG":     "stdout",
-		"GITOPSD_LINGER":  lingerTime,
+		"GITOPSD_TENANT":    c.Tenant.Tenant,
+		"GITOPSD_VOLUME":    VolumePath,
+		"GITOPSD_LISTEN":    ":" + strconv.Itoa(TrafficPort),
+		"GITOPSD_CONTROL":   ":" + strconv.Itoa(ControlPort),
+		"GITOPSD_LOG":       "stdout",
+		"GITOPSD_LINGER":    lingerTime,
+		"GITOPSD_PROCESSES": strconv.Itoa(maxProcesses),
 	})
 	return env
 }

@@ -78,12 +78,15 @@ func New(cfg Config, log *slog.Logger) (_ *Agent, err error) {
 	if a.private, err = net.Listen("tcp", cfg.Control); err != nil {
 		return nil, fmt.Errorf("control port: %w", err)
 	}
-	a.starter = newStarter()
+	if a.starter, err = newStarter(); err != nil {
+		return nil, err
+	}
 	ring := make(chan struct{}, 1)
 	router, traffic := newRouter(time.Duration(cfg.Hold), time.Duration(cfg.StartTimeout)), &traffic{}
 	a.super = &supervisor{
 		cfg: cfg, vol: vol, router: router, traffic: traffic, board: newBoard(), ring: ring, log: a.log,
-		launcher: &launcher{cfg: cfg, vol: vol, starter: a.starter, binaries: bin, log: a.output},
+		launcher: &launcher{cfg: cfg, vol: vol, starter: a.starter, binaries: bin, log: a.output,
+			oom: watchOOM(cfg.Limits.Groups, cfg.hidden)},
 	}
 	a.proxy = newProxy(cfg.EdgeKey, router, traffic, discard())
 	a.control = &control{

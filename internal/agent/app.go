@@ -41,6 +41,9 @@ type app struct {
 	proc     *process
 	up       *upstream
 	out      *tail
+	memory   int64    // its limit, in bytes; 0 for none
+	oom      oomWatch // and what that counted before the start
+	oomKills uint64
 	drop     func() // gives up its directory and its copy of the binary
 
 	inFlight atomic.Int64
@@ -87,6 +90,7 @@ type launcher struct {
 	starter  *starter
 	binaries *binaries
 	log      *logFile
+	oom      oomWatch
 	serial   atomic.Uint64
 }
 
@@ -162,14 +166,15 @@ func (l *launcher) try(ctx context.Context, p release.Pointer, b build, path str
 	}
 	a := &app{
 		build: b, pointer: p, settings: file.digest, out: &tail{}, idle: make(chan struct{}, 1),
-		up: newUpstream(net.JoinHostPort("127.0.0.1", port)),
+		up:     newUpstream(net.JoinHostPort("127.0.0.1", port)),
+		memory: l.cfg.Limits.Memory, oom: l.oom, oomKills: l.oom.count(),
 	}
 	a.drop = sync.OnceFunc(func() {
 		_ = os.RemoveAll(dir)
 		l.binaries.drop(b.digest)
 	})
 	mask := maskOf(file.values)
-	a.proc, err = l.starter.start(path, home, env, func(line string) {
+	a.proc, err = l.starter.start(path, home, env, l.cfg.Limits, func(line string) {
 		line = mask.Replace(line)
 		a.out.add(line)
 		l.log.line(b.digest, line)
@@ -238,7 +243,7 @@ func (a *app) unhealthy(ctx context.Context, timeout time.Duration, last error) 
 }
 
 func (a *app) earlyExit() error {
-	err := fmt.Errorf("app %s before it was healthy", a.proc.outcome())
+	err := errors.New(a.ending("before it was healthy"))
 	for _, line := range a.out.snapshot() {
 		if strings.Contains(line, "address already in use") {
 			return fmt.Errorf("%w: %w", err, errPortTaken)

@@ -37,6 +37,8 @@ type Config struct {
 	Drain        Duration `json:"drain,omitzero"`        // for requests to a replaced app to end; default 30s
 	StopGrace    Duration `json:"stopGrace,omitzero"`    // between SIGTERM and SIGKILL; default 30s
 	Hold         Duration `json:"hold,omitzero"`         // a request waits this long for a crashed app; default 10s
+	Limits       Limits   `json:"limits,omitzero"`
+
 	// IdleAfter is for how long there must be no request, and none in flight, before
 	// the app is stopped; the next request starts it again. 0, the default: never.
 	IdleAfter Duration `json:"idleAfter,omitzero"`

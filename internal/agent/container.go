@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -31,6 +32,7 @@ const variablePrefix = "GITOPSD_"
 //	GITOPSD_LOG          "stdout": what the app prints goes there as well
 //	GITOPSD_IDLE_AFTER   Config.IdleAfter
 //	GITOPSD_LINGER       Config.Linger
+//	GITOPSD_PROCESSES    Config.Limits.Processes
 func FromEnvironment(environ []string) (Config, error) {
 	c := Config{hidden: true, values: map[string]string{}}
 	texts := map[string]*string{
@@ -49,6 +51,11 @@ func FromEnvironment(environ []string) (Config, error) {
 		case durations[name] != nil:
 			if err := durations[name].UnmarshalText([]byte(value)); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", full, err))
+			}
+		case name == "PROCESSES":
+			var err error
+			if c.Limits.Processes, err = strconv.Atoi(value); err != nil || c.Limits.Processes < 0 {
+				errs = append(errs, fmt.Errorf("%s is %q, which is no number of processes", full, value))
 			}
 		case name == "ENVIRONMENT":
 			if err := json.Unmarshal([]byte(value), &c.values); err != nil {

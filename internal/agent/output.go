@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	maxLog   = 5 << 20 // bytes of app.log before it becomes app.log.1
-	maxLine  = 8 << 10 // bytes; a longer line is cut into several
-	tailSize = 20      // lines kept of each app for a failure's report
+	maxLog  = 5 << 20 // bytes of app.log before it becomes app.log.1
+	maxLine = 8 << 10 // bytes; a longer line is cut into several
 )
 
 // logFile is app.log: what the apps print, one line each with time and
@@ -130,28 +129,6 @@ func (f *forward) close() {
 	case <-f.ended:
 	case <-time.After(lastForward):
 	}
-}
-
-// tail keeps an app's last lines.
-type tail struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (t *tail) add(line string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.lines) == tailSize {
-		copy(t.lines, t.lines[1:])
-		t.lines = t.lines[:tailSize-1]
-	}
-	t.lines = append(t.lines, line)
-}
-
-func (t *tail) snapshot() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return append([]string(nil), t.lines...)
 }
 
 // readLines calls each with every line of r, without its end, until r ends.

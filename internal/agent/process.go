@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -17,16 +18,22 @@ type starter struct {
 	children children
 }
 
-func newStarter() *starter {
+func newStarter() (*starter, error) {
 	s := &starter{jobs: make(chan func()), ended: make(chan struct{}), children: children{pids: map[int]bool{}}}
+	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		defer close(s.ended)
+		ready <- noNewPrivileges()
 		for job := range s.jobs {
 			job()
 		}
 	}()
-	return s
+	if err := <-ready; err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // close ends the thread; everything it started must be gone.
@@ -40,12 +47,13 @@ type process struct {
 	pid    int
 	exited chan struct{} // closed once it is reaped and its group is gone
 	state  *os.ProcessState
-	lost   error // why state is not known
+	lost   error       // why state is not known
+	killed atomic.Bool // with SIGKILL, by the agent
 }
 
-// start starts a program. Its output goes to each, line by line; when exited
+// start starts a program under the limits. Its output goes to each, line by line; when exited
 // closes, each was called with the last.
-func (s *starter) start(path, dir string, env []string, each func(string)) (*process, error) {
+func (s *starter) start(path, dir string, env []string, limits Limits, each func(string)) (*process, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -66,7 +74,7 @@ func (s *starter) start(path, dir string, env []string, each func(string)) (*pro
 		// before it can see it dead.
 		s.children.mu.Lock()
 		defer s.children.mu.Unlock()
-		if child, err = os.StartProcess(path, []string{path}, attr); err == nil {
+		if child, err = launchLimited(path, attr, limits); err == nil {
 			s.children.pids[child.Pid] = true
 		}
 	}
@@ -104,6 +112,7 @@ func (p *process) signal(sig syscall.Signal) {
 	select {
 	case <-p.exited:
 	default:
+		p.killed.Store(p.killed.Load() || sig == syscall.SIGKILL)
 		_ = syscall.Kill(-p.pid, sig)
 	}
 }
@@ -127,11 +136,19 @@ func (p *process) outcome() string {
 	if p.lost != nil {
 		return fmt.Sprintf("ended, and how is not known: %v", p.lost)
 	}
-	status, ok := p.state.Sys().(syscall.WaitStatus)
-	if ok && status.Signaled() {
-		return fmt.Sprintf("was killed by signal %d (%s)", int(status.Signal()), status.Signal())
+	if signal, ok := p.signaled(); ok {
+		return fmt.Sprintf("was killed by signal %d (%s)", int(signal), signal)
 	}
 	return fmt.Sprintf("exited with status %d", p.state.ExitCode())
+}
+
+// signaled returns the signal that ended the process, if one did.
+func (p *process) signaled() (syscall.Signal, bool) {
+	status, ok := p.state.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() {
+		return 0, false
+	}
+	return status.Signal(), true
 }
 
 // children are the processes that have someone waiting for them.

@@ -31,8 +31,9 @@ const (
 	waitExited = 4 // WEXITED
 )
 
-// waitid returns the pid of a child that ended, without reaping it; 0 for none.
-func waitid(kind, id, options int) (int, error) {
+// waitid returns the pid of a child that ended, without reaping it, and what
+// became of it (a CLD_ constant); 0 for none.
+func waitid(kind, id, options int) (pid, code int, err error) {
 	var info struct { // siginfo_t, 128 bytes
 		signo, errno, code int32
 		_                  [(unsafe.Sizeof(uintptr(0)) - 4) / 4]int32 // alignment of a union with a pointer
@@ -44,10 +45,10 @@ func waitid(kind, id, options int) (int, error) {
 			uintptr(unsafe.Pointer(&info)), uintptr(options|waitExited|syscall.WNOWAIT), 0, 0)
 		switch errno {
 		case 0:
-			return int(info.pid), nil
+			return int(info.pid), int(info.code), nil
 		case syscall.EINTR:
 		default:
-			return 0, errno
+			return 0, 0, errno
 		}
 	}
 }
@@ -55,7 +56,7 @@ func waitid(kind, id, options int) (int, error) {
 // reapGroup waits for a child and kills what is left of its group. It does so
 // before it reaps the child: until then nobody else can get the group's number.
 func reapGroup(child *os.Process) (*os.ProcessState, error) {
-	_, _ = waitid(waitPID, child.Pid, 0)
+	_, _, _ = waitid(waitPID, child.Pid, 0)
 	_ = syscall.Kill(-child.Pid, syscall.SIGKILL)
 	return child.Wait()
 }
@@ -84,7 +85,7 @@ func (s *starter) reapOrphans(ctx context.Context) {
 
 func (s *starter) reap() {
 	for tries := 0; tries < 100; {
-		pid, err := waitid(waitAll, 0, syscall.WNOHANG)
+		pid, _, err := waitid(waitAll, 0, syscall.WNOHANG)
 		if err != nil || pid == 0 {
 			return
 		}

@@ -265,6 +265,7 @@ func (s *supervisor) swap(a *app, again bool) {
 	old, before := s.serving, s.good
 	s.serving, s.good, s.asleep = a, a, false
 	s.router.point(target{app: a, phase: Serving})
+	setBadness(a.proc.pid, badnessServing)
 	s.board.update(func(r *Report) {
 		r.Phase, r.Release, r.Seq, r.Commit, r.Since = Serving, a.digest, a.pointer.Seq, a.pointer.Commit, time.Now()
 		if r.FailedSeq == a.pointer.Seq {
@@ -316,7 +317,7 @@ func (s *supervisor) crashed() {
 	a := s.serving
 	s.serving = nil
 	pause := s.backoff.next(time.Now())
-	why, last := "app "+a.proc.outcome()+" while it served", a.out.snapshot()
+	why, last := a.ending("while it served"), a.out.snapshot()
 	s.router.point(target{phase: Failing, hold: s.backoff.recent() <= heldCrashes})
 	s.board.update(func(r *Report) {
 		r.nothingServes()

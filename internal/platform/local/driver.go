@@ -14,6 +14,7 @@ import (
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform"
+	"github.com/gitopsd/gitopsd/internal/platform/local/cgroup"
 	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
 	"github.com/gitopsd/gitopsd/internal/platform/local/postgresd"
 	"github.com/gitopsd/gitopsd/internal/platform/local/process"
@@ -44,6 +45,7 @@ type Driver struct {
 
 	self, agent string // copies of the programs, by content
 	runner      *process.Runner
+	groups      *cgroup.Root // nil where there are none
 	postgres    *postgresd.Server
 	redis       *redisd.Server
 	closing     func() error // once
@@ -83,6 +85,7 @@ func Open(ctx context.Context, c Config) (_ *Driver, err error) {
 	if err = d.check(); err != nil { // before anything that takes long
 		return nil, err
 	}
+	d.groups = d.findGroups()
 	found, err := d.runner.Live("")
 	if err != nil {
 		return nil, err
@@ -251,9 +254,12 @@ func (d *Driver) stop(ctx context.Context, progress func(string)) error {
 		progress(step.say)
 		var group errgroup.Group
 		for _, name := range step.names {
-			group.Go(func() error { return d.runner.Stop(ctx, name, stopGrace) })
+			group.Go(func() error { return d.stopProcess(ctx, name) })
 		}
 		errs = append(errs, group.Wait()) // go on: what is left running is worse
+	}
+	if d.groups != nil {
+		d.groups.RemoveAll()
 	}
 	return errors.Join(errs...)
 }

@@ -38,7 +38,7 @@ type world struct {
 func config(name string) platform.Config {
 	return platform.Assemble(&tenant.Tenant{
 		Name:     name,
-		Compute:  tenant.Compute{Scale: tenant.Scale{Min: 1}},
+		Compute:  tenant.Compute{CPU: 512, Memory: 512, Scale: tenant.Scale{Min: 1}},
 		Database: tenant.Database{Enabled: true, Connections: 5},
 		Cache:    tenant.Cache{Enabled: true},
 	}, "localhost")
@@ -136,6 +136,7 @@ func TestPlatform(t *testing.T) {
 	}{
 		{"by TLS", byTLS},
 		{"an idle app", idleApp},
+		{"an app's limits", limited},
 		{"the other's files", foreignFiles},
 		{"no secret lies open", nothingOpen},
 		{"a log that is a link", hostileLog},

@@ -46,6 +46,7 @@ type agentConfig struct {
 	ControlKey  string `json:"controlKey"`
 	Environment string `json:"environment"`
 	IdleAfter   string `json:"idleAfter,omitempty"` // a duration
+	Limits      limits `json:"limits,omitzero"`
 }
 
 // EnsureInfrastructure implements platform.Platform.
@@ -138,13 +139,17 @@ func (d *Driver) agentCommand(st *state, n int, ports process.Ports) (process.Co
 	if after := st.Config.Compute.IdleAfter; after > 0 {
 		config.IdleAfter = after.String()
 	}
+	group, err := d.limit(st, agentName(st.Tenant, n), &config.Limits)
+	if err != nil {
+		return process.Command{}, err
+	}
 	path := filepath.Join(dir, "agent.json")
 	if _, err := durable.UpdateJSON(path, config, 0o400, st.owner()); err != nil {
 		return process.Command{}, err
 	}
 	return process.Command{
 		Path: d.agent, Args: []string{"-config", path}, Dir: config.Local, Owner: st.owner(),
-		Env:  []string{systemPath, "HOME=" + config.Local},
+		Env: []string{systemPath, "HOME=" + config.Local}, Group: group,
 		Same: fmt.Sprintf("%d %+v", st.UID, config),
 	}, nil
 }
@@ -243,7 +248,7 @@ func (d *Driver) removeInstances(ctx context.Context, tenant string, first int) 
 	var group errgroup.Group
 	for _, n := range surplus {
 		group.Go(func() error {
-			if err := d.runner.Stop(ctx, agentName(tenant, n), stopGrace); err != nil {
+			if err := d.stopProcess(ctx, agentName(tenant, n)); err != nil {
 				return err
 			}
 			if err := os.RemoveAll(d.instance(tenant, n)); err != nil {
@@ -285,7 +290,7 @@ func (d *Driver) Drain(ctx context.Context, tenant string) error {
 func (d *Driver) stopInstances(ctx context.Context, tenant string, st *state) error {
 	var group errgroup.Group
 	for _, n := range d.instanceNumbers(tenant) {
-		group.Go(func() error { return d.runner.Stop(ctx, agentName(tenant, n), stopGrace) })
+		group.Go(func() error { return d.stopProcess(ctx, agentName(tenant, n)) })
 	}
 	if err := group.Wait(); err != nil {
 		return err

@@ -30,6 +30,9 @@ func main() {
 			os.Exit(4)
 		}
 	}
+	if os.Getenv("MODE") == "hog" {
+		hog()
+	}
 	delay, _ := time.ParseDuration(os.Getenv("DELAY"))
 	time.Sleep(delay)
 	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
@@ -116,6 +119,22 @@ func routes() http.Handler {
 		w.Header().Set("X-Sum", "4")
 	})
 	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) { os.Exit(9) })
+	mux.HandleFunc("/hog", func(http.ResponseWriter, *http.Request) { hog() })
+	mux.HandleFunc("POST /bomb", func(w http.ResponseWriter, r *http.Request) {
+		n := 0
+		for ; n < 2000; n++ {
+			if err := exec.Command("/bin/sleep", "300").Start(); err != nil {
+				break
+			}
+		}
+		fmt.Fprint(w, n)
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range []string{"status", "limits", "oom_score_adj"} {
+			b, _ := os.ReadFile("/proc/self/" + name)
+			_, _ = w.Write(b)
+		}
+	})
 	mux.HandleFunc("POST /spawn", func(w http.ResponseWriter, r *http.Request) {
 		cmd := exec.Command("/bin/sleep", "300")
 		cmd.Stdout = os.Stdout
@@ -139,6 +158,19 @@ func routes() http.Handler {
 	mux.HandleFunc("GET /events", events)
 	mux.HandleFunc("GET /upgrade", upgrade)
 	return mux
+}
+
+// hog takes memory, and uses it, until there is no more.
+func hog() {
+	var kept [][]byte
+	for range 4096 {
+		b := make([]byte, 1<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		kept = append(kept, b)
+	}
+	fmt.Println("got", len(kept), "MiB")
 }
 
 // events is a server-sent stream that ends when the client does.

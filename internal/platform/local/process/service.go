@@ -39,6 +39,7 @@ type Command struct {
 	Env   []string      // the whole environment, but for the mark
 	Dir   string        // working directory
 	Owner durable.Owner // the user to run as; zero for the own one
+	Group string        // directory of the control group (version 2) to start in; "" for the own one
 	// Same is what a running process must have in common with this command to
 	// be kept instead of replaced. Empty means all of the above.
 	Same string

@@ -71,6 +71,11 @@ func (r *Runner) fork(name string, cmd Command) (*os.Process, error) {
 			Uid: uint32(cmd.Owner.UID), Gid: uint32(cmd.Owner.GID), Groups: []uint32{},
 		}
 	}
+	done, err := startIn(attr, cmd.Group)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	return os.StartProcess(cmd.Path, append([]string{cmd.Path}, cmd.Args...), &os.ProcAttr{
 		Dir: cmd.Dir, Files: []*os.File{null, out, out}, Sys: attr,
 		Env: append(append([]string(nil), cmd.Env...), r.mark+name),
