@@ -138,14 +138,14 @@ func (t *terminal) instances(d console.Detail, now time.Time) error {
 		return nil
 	}
 	fmt.Fprintln(t.out, "\nInstances:")
-	b := t.table("  ", "NAME", "ADDR", "PHASE", "RELEASE", "COMMIT", "SERVING FOR", "IN FLIGHT", "RESTARTS")
+	b := t.table("  ", "NAME", "ADDR", "PHASE", "RELEASE", "COMMIT", "SERVING FOR", "IN FLIGHT", "RESTARTS", "MEMORY")
 	for _, i := range d.Instances {
 		phase := i.Report.Phase
 		if !i.Running {
 			phase = "not running"
 		}
 		b.row(i.Name, i.Addr, phase, short(i.Report.Release), short(i.Report.Commit), age(i.Report.Since, now),
-			strconv.FormatInt(i.Report.InFlight, 10), strconv.Itoa(i.Report.Restarts))
+			strconv.FormatInt(i.Report.InFlight, 10), strconv.Itoa(i.Report.Restarts), memory(i.Report.Memory))
 	}
 	return b.print(func(column int, cell string) colour {
 		switch {
@@ -212,6 +212,14 @@ func driftColour(d *platform.Drift) colour {
 	return green
 }
 
+// memory writes what a process has resident; "" for no process.
+func memory(bytes int64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return size(bytes)
+}
+
 // failures writes why a release does not serve, as the instances saw it and as
 // the last run ended.
 func (t *terminal) failures(d console.Detail, _ time.Time) error {
@@ -219,7 +227,13 @@ func (t *terminal) failures(d console.Detail, _ time.Time) error {
 		if i.Report.Failure == "" {
 			continue
 		}
-		fmt.Fprintf(t.out, "\n%s of release %s on %s: %s\n", t.paint(red, "Failure"), short(i.Report.Failed), i.Name, clean(i.Report.Failure))
+		fmt.Fprintf(t.out, "\n%s: %s\n", i.Name, clean(i.Health()))
+		switch {
+		case i.Report.Failed != "":
+			fmt.Fprintf(t.out, "%s of release %s on %s: %s\n", t.paint(red, "Failure"), short(i.Report.Failed), i.Name, clean(i.Report.Failure))
+		case i.Report.Ready():
+			fmt.Fprintf(t.out, "%s on %s: %s\n", t.paint(yellow, "Last crash"), i.Name, clean(i.Report.Failure))
+		}
 		if len(i.Report.FailureTail) > 0 {
 			fmt.Fprintln(t.out, indented(cleanLines(strings.Join(i.Report.FailureTail, "\n"))))
 		}

@@ -89,7 +89,8 @@ func busy(now time.Time) consoletest.State {
 		}},
 		Instances: []platform.Instance{
 			{Name: "acme-0", Addr: "127.0.0.1:4001", Running: true, Report: platform.AgentReport{
-				Phase: "serving", Release: acmeBuild, Commit: goodSHA, Since: ago(90 * time.Minute), InFlight: 3, Restarts: 1,
+				Phase: "serving", Release: acmeBuild, Commit: goodSHA, Since: ago(90 * time.Minute), InFlight: 3, Restarts: 1, Memory: 20 << 20,
+				Health: "runtime healthy, app serving",
 				Failed: "0000000badbad", Failure: "exit status 1", FailureTail: []string{"panic: no", "goroutine 1"},
 			}},
 			{Name: "acme-1"},

@@ -112,14 +112,7 @@ var errPortTaken = errors.New("port was taken")
 // launch returns an app that answered its health check. b is what the pointer
 // names if that is known already; else the volume is asked.
 func (l *launcher) launch(ctx context.Context, p release.Pointer, b *build) (*app, error) {
-	if b == nil {
-		m, err := l.vol.Manifest(p.SHA256)
-		if err != nil {
-			return nil, err
-		}
-		b = &build{digest: p.SHA256, manifest: m}
-	}
-	path, err := l.binaries.hold(b.digest, b.manifest.Binary)
+	b, path, err := l.fetch(ctx, p, b)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +126,42 @@ func (l *launcher) launch(ctx context.Context, p release.Pointer, b *build) (*ap
 			return nil, err
 		}
 	}
+}
+
+const (
+	// fetchTime is how long a release is looked for: what another host wrote may
+	// be here in part, or not yet, and a look may meet a rename.
+	fetchTime  = 3 * time.Second
+	firstFetch = 20 * time.Millisecond // between the first two tries
+	lastFetch  = 500 * time.Millisecond
+)
+
+// fetch has a verified local copy of a release.
+func (l *launcher) fetch(ctx context.Context, p release.Pointer, b *build) (*build, string, error) {
+	deadline := time.Now().Add(fetchTime)
+	for pause := firstFetch; ; pause = min(2*pause, lastFetch) {
+		have, path, err := l.fetchOnce(p, b)
+		if err == nil || time.Now().Add(pause).After(deadline) {
+			return have, path, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, "", err
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (l *launcher) fetchOnce(p release.Pointer, b *build) (*build, string, error) {
+	if b == nil {
+		m, err := l.vol.Manifest(p.SHA256)
+		if err != nil {
+			return nil, "", err
+		}
+		b = &build{digest: p.SHA256, manifest: m}
+	}
+	path, err := l.binaries.hold(b.digest, b.manifest.Binary)
+	return b, path, err
 }
 
 // try starts the app once and sees it healthy. The caller holds the binary.

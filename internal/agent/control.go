@@ -68,7 +68,12 @@ func (c *control) app(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	report := c.await(r.Context(), seq, wait)
-	report.InFlight = c.inFlight()
+	report.InFlight, report.Health = c.inFlight(), report.health()
+	if pid := c.board.process(); pid != 0 {
+		var cpu time.Duration
+		report.Memory, cpu = usage(pid)
+		report.CPUSeconds = cpu.Seconds()
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(report)

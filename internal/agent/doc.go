@@ -5,7 +5,7 @@
 //	             public port                       loopback, a fresh port each
 //	edge ──────► proxy ── router (one atomic pointer) ──► app, old release
 //	                                      └── swap ─────► app, new release
-//	             supervisor: poll/ring → fetch → start → probe → swap → drain → stop
+//	             watcher: poll/ring → supervisor: fetch → start → probe → swap → drain → stop
 //
 // The life of one app process:
 //
@@ -29,6 +29,8 @@
 //     file there, which kills whoever runs it.
 //   - No app outlives its agent, even one that is killed.
 //   - The supervisor's state belongs to its one goroutine. Others send to it.
+//   - A volume that hangs holds up new releases and nothing else: no restart, no
+//     waking, no request waits for it.
 //
 // The package uses the standard library and internal/release alone, so that an
 // idle tenant costs a few megabytes.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/gitopsd/gitopsd/internal/release"
@@ -21,6 +22,8 @@ type binaries struct {
 
 	mu   sync.Mutex
 	held map[string]int // by release digest
+
+	copies atomic.Uint64
 }
 
 func newBinaries(dir string, vol *release.Volume) (*binaries, error) {
@@ -34,19 +37,34 @@ func newBinaries(dir string, vol *release.Volume) (*binaries, error) {
 }
 
 // hold returns the path of a release's local copy, made if need be. The caller
-// ends with drop.
+// ends with drop. Nobody waits for the copying of another: a volume may hang.
 func (b *binaries) hold(digest string, want release.File) (string, error) {
+	if path, ok := b.keep(digest, ""); ok {
+		return path, nil
+	}
+	temp := filepath.Join(b.dir, fmt.Sprintf(".copy-%d", b.copies.Add(1)))
+	defer os.Remove(temp)
+	if err := b.copy(temp, digest, want); err != nil {
+		return "", err
+	}
+	path, ok := b.keep(digest, temp)
+	if !ok {
+		return "", fmt.Errorf("keep binary: no %s", path)
+	}
+	return path, nil
+}
+
+// keep counts one who holds the copy; false if there is none. If there is none,
+// temp becomes it.
+func (b *binaries) keep(digest, temp string) (string, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	path := filepath.Join(b.dir, digest)
-	if b.held[digest] == 0 {
-		if err := b.copy(path, digest, want); err != nil {
-			_ = os.Remove(path)
-			return "", err
-		}
+	if b.held[digest] == 0 && (temp == "" || os.Rename(temp, path) != nil) {
+		return path, false
 	}
 	b.held[digest]++
-	return path, nil
+	return path, true
 }
 
 func (b *binaries) drop(digest string) {

@@ -65,19 +65,17 @@ func (a *app) outOfMemory() bool {
 		(strings.Contains(cause, "out of memory") || strings.Contains(cause, "cannot allocate memory"))
 }
 
-// ending says how the app's process ended, for people; of a Go program that
-// crashed, with what it said first.
+// ending says how the app's process ended, for people. What the app itself said
+// is not in it: not everybody who sees the one may see the other.
 func (a *app) ending(when string) string {
 	how := a.proc.outcome()
-	switch cause := a.out.crash(); {
-	case a.outOfMemory() && a.memory > 0:
-		return fmt.Sprintf("app was killed: out of memory (limit %d MiB) %s", a.memory>>20, when)
-	case a.outOfMemory():
-		return "app was killed: out of memory " + when
-	case cause != "":
-		return fmt.Sprintf("app %s %s: %.300s", how, when, cause)
+	if a.outOfMemory() {
+		how = "was killed: out of memory"
+		if a.memory > 0 {
+			how += fmt.Sprintf(" (limit %d MiB)", a.memory>>20)
+		}
 	}
-	return fmt.Sprintf("app %s %s", how, when)
+	return "app " + how + " " + when
 }
 
 // errLimits is an app that could not be put under its limits.

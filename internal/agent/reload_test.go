@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -34,7 +35,8 @@ func TestFirstReleaseAndReplacement(t *testing.T) {
 	for i := 1; i <= 3; i++ {
 		version := fmt.Sprint("v", i)
 		p, r := in.deploy(map[string]string{"VERSION": version})
-		if r.Phase != agent.Serving || r.Seq != p.Seq || r.Release != p.SHA256 || r.Commit != p.Commit || r.Since.IsZero() {
+		if r.Phase != agent.Serving || r.Seq != p.Seq || r.Release != p.SHA256 || r.Commit != p.Commit || r.Since.IsZero() ||
+			r.Health != "runtime healthy, app serving" || runtime.GOOS == "linux" && r.Memory < 1<<20 {
 			t.Fatalf("after deploy: %+v, pointer %+v", r, p)
 		}
 		in.mustServe(version)

@@ -23,15 +23,32 @@ type Report struct {
 	Since       time.Time `json:"since,omitzero"` // the serving release took traffic
 	InFlight    int64     `json:"inFlight"`
 	Restarts    int       `json:"restarts"`              // of crashed apps, since the agent started
+	Wakes       int       `json:"wakes,omitempty"`       // of sleeping ones
+	Memory      int64     `json:"memory,omitempty"`      // resident, of the serving app's first process; bytes
+	CPUSeconds  float64   `json:"cpuSeconds,omitempty"`  // used by it, and by children it waited for
 	FailedSeq   uint64    `json:"failedSeq,omitempty"`   // last pointer that did not get healthy
 	Failed      string    `json:"failed,omitempty"`      // its release
 	Failure     string    `json:"failure,omitempty"`     // why, in one line; also of a crash
 	FailureTail []string  `json:"failureTail,omitempty"` // the app's last lines, at most 20
+	Health      string    `json:"health"`                // of runtime and app, in one line
 }
 
 // nothingServes takes back what is said of the release that served.
 func (r *Report) nothingServes() {
 	r.Phase, r.Release, r.Seq, r.Commit, r.Since = Failing, "", 0, "", time.Time{}
+}
+
+// health says how runtime and app are. Whoever can ask has a healthy runtime:
+// what fails then is the app.
+func (r Report) health() string {
+	s := "runtime healthy, app " + r.Phase
+	switch r.Phase {
+	case Failing:
+		return s + ": " + r.Failure
+	case Waiting:
+		return s + " for a first release"
+	}
+	return s
 }
 
 // settled reports whether the pointer with this number, or a later one, came
@@ -42,6 +59,7 @@ func (r Report) settled(seq uint64) bool { return r.Seq >= seq || r.FailedSeq >=
 type board struct {
 	mu      sync.Mutex
 	report  Report
+	pid     int           // of the app that serves; 0 for none
 	changed chan struct{} // closed by the next change
 }
 
@@ -61,4 +79,18 @@ func (b *board) read() (Report, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.report, b.changed
+}
+
+// serves notes which process it is whose use is reported.
+func (b *board) serves(pid int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pid = pid
+}
+
+// process returns that process; 0 for none.
+func (b *board) process() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pid
 }

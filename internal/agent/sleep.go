@@ -25,6 +25,7 @@ func (s *supervisor) maybeSleep() {
 func (s *supervisor) sleep() {
 	a := s.serving
 	s.serving, s.asleep = nil, true
+	s.board.serves(0)
 	s.router.point(target{phase: Asleep, hold: true})
 	s.board.update(func(r *Report) { r.Phase = Asleep })
 	s.log.Info("app sleeps", "release", short(a.digest))
@@ -37,5 +38,6 @@ func (s *supervisor) awake(ctx context.Context) {
 	if !s.asleep || s.again != nil {
 		return
 	}
+	s.board.update(func(r *Report) { r.Wakes++ })
 	s.again = s.begin(ctx, s.good.pointer, &s.good.build)
 }

@@ -60,7 +60,7 @@ func TestSleepsAndWakesOnce(t *testing.T) {
 	if n := in.starts() - before; n != 1 {
 		t.Errorf("%d starts for %d requests at once", n, requests)
 	}
-	if r := in.report(); r.Phase != agent.Serving || r.Seq != p.Seq || r.Restarts != 0 {
+	if r := in.report(); r.Phase != agent.Serving || r.Seq != p.Seq || r.Restarts != 0 || r.Wakes != 1 {
 		t.Errorf("awake: %+v", r)
 	}
 	in.awaitPhase(agent.Asleep) // and again
@@ -115,6 +115,21 @@ func TestDeployWhileAsleep(t *testing.T) {
 	in.mustServe("v2")
 }
 
+// ready says whether an app of mode "once" may start.
+func (in *instance) ready(ready bool) {
+	in.t.Helper()
+	path := filepath.Join(in.cfg.Local, "home", "ready")
+	err := os.Remove(path)
+	if ready {
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = os.WriteFile(path, nil, 0o600)
+		}
+	}
+	if err != nil {
+		in.t.Fatal(err)
+	}
+}
+
 func (in *instance) log() string {
 	in.t.Helper()
 	b, err := os.ReadFile(filepath.Join(in.cfg.Local, "app.log"))
@@ -128,18 +143,10 @@ func (in *instance) log() string {
 func TestDoesNotWake(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t, idle(100*time.Millisecond)).start()
-	ready := filepath.Join(in.cfg.Local, "home", "ready")
-	if err := os.MkdirAll(filepath.Dir(ready), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(ready, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	in.ready(true)
 	in.deploy(map[string]string{"MODE": "once", "VERSION": "v1"})
 	in.awaitPhase(agent.Asleep)
-	if err := os.Remove(ready); err != nil {
-		t.Fatal(err)
-	}
+	in.ready(false)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", in.url, nil)
@@ -157,9 +164,7 @@ func TestDoesNotWake(t *testing.T) {
 	if r := in.report(); r.Phase != agent.Failing || r.Release != "" || !strings.Contains(r.Failure, "exited with status 4") {
 		t.Errorf("report: %+v", r)
 	}
-	if err := os.WriteFile(ready, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	in.ready(true)
 	eventually(t, "it is back", func() bool { return in.report().Release != "" })
 	in.mustServe("v1")
 }

@@ -14,11 +14,12 @@ const (
 	// maxRetiring bounds the replaced apps that wait for long streams to end:
 	// the one that waits longest is cut short.
 	maxRetiring = 4
-	// heldCrashes is how many crashes in a row requests wait through.
+	// heldCrashes is how many crashes, and failed starts after them, requests wait
+	// through.
 	heldCrashes = 3
-	// rereadEvery is after how many looks at the pointer's stamp it is read all
-	// the same.
-	rereadEvery = 30
+	// lastWait is how much longer than an app may take to stop the agent waits for
+	// what it began: a volume may hang for ever.
+	lastWait = 2 * time.Second
 )
 
 // supervisor decides what runs. All of it belongs to the goroutine of run.
@@ -32,9 +33,6 @@ type supervisor struct {
 	ring     <-chan struct{}
 	log      *slog.Logger
 
-	stamp    release.Stamp // of the pointer when it was read last
-	looks    int           // since then
-	unread   string        // the last error of reading it, to log each once
 	latest   release.Pointer
 	serving  *app
 	good     *app // the last one that served: what a crash, or a request, brings back
@@ -74,9 +72,9 @@ func (s *supervisor) run(ctx context.Context) {
 	s.timer.Stop()
 	s.idle = time.NewTimer(time.Hour)
 	s.idle.Stop()
-	poll := time.NewTicker(time.Duration(s.cfg.Poll))
-	defer poll.Stop()
-	s.look(ctx, true)
+	found := make(chan release.Pointer)
+	w := &watcher{vol: s.vol, poll: time.Duration(s.cfg.Poll), ring: s.ring, found: found, log: s.log}
+	go w.run(ctx)
 	for {
 		var exited <-chan struct{}
 		if s.serving != nil {
@@ -88,10 +86,8 @@ func (s *supervisor) run(ctx context.Context) {
 				s.router.point(target{phase: Failing})
 			}
 			return
-		case <-poll.C:
-			s.look(ctx, false)
-		case <-s.ring:
-			s.look(ctx, true)
+		case p := <-found:
+			s.consider(ctx, p)
 		case r := <-s.results:
 			s.settle(ctx, r)
 		case <-exited:
@@ -119,30 +115,15 @@ func (s *supervisor) stop() {
 	if s.serving != nil {
 		s.retire(s.serving).cut()
 	}
-	s.wg.Wait()
-}
-
-// look reads the pointer if it changed, or if it must. A volume that cannot be
-// read changes nothing.
-func (s *supervisor) look(ctx context.Context, read bool) {
-	stamp, err := s.vol.Stamp()
-	if s.looks++; err == nil && stamp == s.stamp && !read && s.looks < rereadEvery {
-		return
-	}
-	s.looks = 0
-	p, ok, err := s.vol.Current()
-	if err != nil {
-		if s.unread != err.Error() {
-			s.unread = err.Error()
-			s.log.Warn("cannot read the pointer", "error", err)
-		}
-		s.stamp = release.Stamp{}
-		return
-	}
-	// Taken before the pointer was read: a change in between shows next time.
-	s.stamp, s.unread = stamp, ""
-	if ok && p.Seq > s.latest.Seq {
-		s.consider(ctx, p)
+	ended := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(time.Duration(s.cfg.StopGrace) + lastWait):
+		s.log.Warn("the volume hangs: not waiting for what was begun")
 	}
 }
 
@@ -234,8 +215,9 @@ func (s *supervisor) settle(ctx context.Context, r result) {
 	}
 	s.failed(r, newer || s.good == nil)
 	if s.serving == nil && s.again == nil && (again || s.good == nil) {
-		s.router.point(target{phase: Failing})
-		s.restartAfter(s.backoff.next(time.Now()))
+		pause := s.backoff.next(time.Now())
+		s.router.point(target{phase: Failing, hold: s.good != nil && s.backoff.recent() <= heldCrashes})
+		s.restartAfter(pause)
 	}
 }
 
@@ -266,6 +248,7 @@ func (s *supervisor) swap(a *app, again bool) {
 	s.serving, s.good, s.asleep = a, a, false
 	s.router.point(target{app: a, phase: Serving})
 	setBadness(a.proc.pid, badnessServing)
+	s.board.serves(a.proc.pid)
 	s.board.update(func(r *Report) {
 		r.Phase, r.Release, r.Seq, r.Commit, r.Since = Serving, a.digest, a.pointer.Seq, a.pointer.Commit, time.Now()
 		if r.FailedSeq == a.pointer.Seq {
@@ -316,6 +299,7 @@ func (s *supervisor) retire(a *app) *retirement {
 func (s *supervisor) crashed() {
 	a := s.serving
 	s.serving = nil
+	s.board.serves(0)
 	pause := s.backoff.next(time.Now())
 	why, last := a.ending("while it served"), a.out.snapshot()
 	s.router.point(target{phase: Failing, hold: s.backoff.recent() <= heldCrashes})

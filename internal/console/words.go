@@ -25,7 +25,7 @@ const (
 
 func pageFuncs() template.FuncMap {
 	return template.FuncMap{
-		"line": line, "text": text, "short": short, "when": when, "stamp": stamp, "clock": clock, "host": host, "took": took, "tone": tone, "more": more, "plural": plural,
+		"line": line, "text": text, "short": short, "when": when, "stamp": stamp, "clock": clock, "host": host, "took": took, "tone": tone, "more": more, "plural": plural, "memory": memory,
 	}
 }
 
@@ -152,6 +152,14 @@ func more(all, shown int) string {
 		return ""
 	}
 	return fmt.Sprintf("and %d more", all-shown)
+}
+
+// memory writes what a process has resident; "" for no process.
+func memory(bytes int64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d MiB", (bytes+1<<20-1)>>20)
 }
 
 func plural(n int, what string) string {

@@ -238,10 +238,26 @@ type AgentReport struct {
 	Since       time.Time `json:"since,omitzero"` // the serving release took traffic
 	InFlight    int64     `json:"inFlight"`
 	Restarts    int       `json:"restarts"`
+	Wakes       int       `json:"wakes,omitempty"`       // from sleep
+	Memory      int64     `json:"memory,omitempty"`      // resident, of the serving app's first process; bytes
+	CPUSeconds  float64   `json:"cpuSeconds,omitempty"`  // used by it, and by children it waited for
 	FailedSeq   uint64    `json:"failedSeq,omitempty"`   // last pointer that did not get healthy
 	Failed      string    `json:"failed,omitempty"`      // its release
 	Failure     string    `json:"failure,omitempty"`     // why, in one line
 	FailureTail []string  `json:"failureTail,omitempty"` // the app's last lines, at most 20
+	Health      string    `json:"health"`                // of runtime and app, in one line
+}
+
+// Health says how runtime and app of the instance are, in one line: an app that
+// fails does not make its runtime ill, nor the other way round.
+func (i Instance) Health() string {
+	switch {
+	case !i.Running:
+		return "runtime not running"
+	case i.Report.Health == "":
+		return "runtime does not answer"
+	}
+	return i.Report.Health
 }
 
 // Ready reports whether a request to the instance gets its answer from the app:
