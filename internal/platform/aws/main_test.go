@@ -17,6 +17,10 @@ import (
 var server *postgrestest.Server
 
 func TestMain(m *testing.M) {
+	if place := os.Getenv(restoreEnv); place != "" {
+		fmt.Fprintln(os.Stderr, restoreOften(context.Background(), place))
+		os.Exit(1)
+	}
 	postgrestest.Main(m, func(s *postgrestest.Server) {
 		server = s
 		if err := likeRDS(s); err != nil {
