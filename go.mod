@@ -46,11 +46,13 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/signin v1.13.1 // indirect
 	github.com/aws/aws-sdk-go-v2/service/sso v1.39.5 // indirect
 	github.com/aws/aws-sdk-go-v2/service/ssooidc v1.44.5 // indirect
-	github.com/aws/aws-sdk-go-v2/service/sts v1.52.0 // indirect
 	github.com/letsencrypt/challtestsrv v1.4.2 // indirect
 )
 
-require github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager v0.5.7
+require (
+	github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager v0.5.7
+	github.com/aws/aws-sdk-go-v2/service/sts v1.52.0
+)
 
 require (
 	github.com/BurntSushi/toml v1.6.0 // indirect

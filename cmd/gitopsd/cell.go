@@ -33,7 +33,8 @@ type cell struct {
 	aws         awssdk.Config
 	credentials map[string]string // for the forge and Git, by the variables that may hold them
 	master      *password         // of the database
-	roots       *x509.CertPool    // nil: the system's
+	bundle      string            // file of certificates that count beside the system's, or ""
+	roots       *x509.CertPool    // those and the system's; nil: the system's alone
 }
 
 // configure returns a process's configuration: what the file says, or without one
@@ -97,7 +98,8 @@ func (c *config) openCell(ctx context.Context, own bool) (err error) {
 	if x.credentials, err = x.readCredentials(ctx); err != nil {
 		return err
 	}
-	if x.roots, err = rootsWith(c.AWS.CABundle); err != nil {
+	x.bundle = c.AWS.CABundle
+	if x.roots, err = rootsWith(x.bundle); err != nil {
 		return err
 	}
 	x.master = &password{read: func(ctx context.Context) (string, error) { return x.masterPassword(ctx) }}

@@ -28,6 +28,7 @@ type commands struct {
 	Restore    restoreCmd    `cmd:"" help:"Bring back what a tenant had."`
 	Purge      purgeCmd      `cmd:"" help:"Take away a deleted tenant's data now."`
 	Secret     secretCmd     `cmd:"" help:"Set the value of a tenant's secret."`
+	Platform   platformCmd   `cmd:"" help:"Make what tenants share on AWS: a cell."`
 	Version    versionCmd    `cmd:"" help:"Show the version."`
 
 	// What the daemon starts as processes of their own.

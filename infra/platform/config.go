@@ -16,78 +16,78 @@ func StackName(cell string) string { return cell }
 // Config is all that a cell is made from. It survives JSON; equal values make
 // equal resources.
 type Config struct {
-	Account string `json:"account"` // 12 digits
-	Region  string `json:"region"`
+	Account string `json:"account" yaml:"account"` // 12 digits
+	Region  string `json:"region" yaml:"region"`
 	// Cell is the cell's name: a letter, then lower-case letters and digits, 12 at most: no
 	// dashes, so that names made of it and a tenant's cannot meet another's.
-	Cell string `json:"cell"`
+	Cell string `json:"cell" yaml:"cell"`
 	// Domain is the platform's; its zone is made by the cell and must be
 	// delegated to the name servers in the outputs.
-	Domain string `json:"domain"`
+	Domain string `json:"domain" yaml:"domain"`
 	// OriginSecret is between CloudFront and the load balancer: at least 32
 	// printable characters. It is kept by whoever calls, as a secret.
-	OriginSecret string    `json:"originSecret"`
-	Network      Network   `json:"network"`
-	Compute      Compute   `json:"compute"`
-	Database     Database  `json:"database"`
-	Cache        Cache     `json:"cache"`
-	Images       Images    `json:"images"`
-	Machines     []Machine `json:"machines"`
+	OriginSecret string    `json:"originSecret" yaml:"-"`
+	Network      Network   `json:"network" yaml:"network"`
+	Compute      Compute   `json:"compute" yaml:"compute"`
+	Database     Database  `json:"database" yaml:"database"`
+	Cache        Cache     `json:"cache" yaml:"cache"`
+	Images       Images    `json:"images" yaml:"images"`
+	Machines     []Machine `json:"machines" yaml:"-"`
 	// Control is how the control plane's own parts in the cell are configured: a
 	// document of the keys of docs/config.md. They find it in Outputs.
-	Control    string            `json:"control,omitempty"`
-	AlarmTopic string            `json:"alarmTopic,omitempty"` // ARN of an SNS topic told of alarms
-	LogDays    int               `json:"logDays"`
-	Tags       map[string]string `json:"tags,omitempty"`
+	Control    string            `json:"control,omitempty" yaml:"-"`
+	AlarmTopic string            `json:"alarmTopic,omitempty" yaml:"alarmTopic"` // ARN of an SNS topic told of alarms
+	LogDays    int               `json:"logDays" yaml:"logDays"`
+	Tags       map[string]string `json:"tags,omitempty" yaml:"tags"`
 	// Unprotected lifts the protection of data, so that a destroy may follow.
-	Unprotected bool `json:"unprotected,omitempty"`
+	Unprotected bool `json:"unprotected,omitempty" yaml:"unprotected"`
 }
 
 // Network sizes the VPC.
 type Network struct {
-	CIDR  string   `json:"cidr"`  // a /16
-	Zones []string `json:"zones"` // availability zones, 2 or 3, by name
+	CIDR  string   `json:"cidr" yaml:"cidr"`   // a /16
+	Zones []string `json:"zones" yaml:"zones"` // availability zones, 2 or 3, by name
 	// GatewayPerZone gives each zone a NAT gateway instead of one for all.
-	GatewayPerZone bool `json:"gatewayPerZone"`
+	GatewayPerZone bool `json:"gatewayPerZone" yaml:"gatewayPerZone"`
 	// EdgePrefixList is the managed prefix list
 	// com.amazonaws.global.cloudfront.origin-facing of the region. Without it the
 	// load balancer hears everybody, and its rule refuses whoever lacks the secret.
-	EdgePrefixList string `json:"edgePrefixList,omitempty"`
+	EdgePrefixList string `json:"edgePrefixList,omitempty" yaml:"edgePrefixList"`
 }
 
 // Compute sizes the container instances.
 type Compute struct {
-	InstanceTypes []string `json:"instanceTypes"` // all of one architecture
-	Image         string   `json:"image"`         // AMI, or resolve:ssm:<parameter>
-	Min           int      `json:"min"`
-	Max           int      `json:"max"`
-	TargetPercent int      `json:"targetPercent"` // of the instances in use
-	EdgeCount     int      `json:"edgeCount"`     // Caddy tasks
+	InstanceTypes []string `json:"instanceTypes" yaml:"instanceTypes"` // all of one architecture
+	Image         string   `json:"image" yaml:"image"`                 // AMI, or resolve:ssm:<parameter>
+	Min           int      `json:"min" yaml:"min"`
+	Max           int      `json:"max" yaml:"max"`
+	TargetPercent int      `json:"targetPercent" yaml:"targetPercent"` // of the instances in use
+	EdgeCount     int      `json:"edgeCount" yaml:"edgeCount"`         // Caddy tasks
 }
 
 // Database sizes the Aurora cluster, in capacity units.
 type Database struct {
-	Version     string  `json:"version"` // of Aurora PostgreSQL
-	MinCapacity float64 `json:"minCapacity"`
-	MaxCapacity float64 `json:"maxCapacity"`
-	Readers     int     `json:"readers"`
-	BackupDays  int     `json:"backupDays"`
+	Version     string  `json:"version" yaml:"version"` // of Aurora PostgreSQL
+	MinCapacity float64 `json:"minCapacity" yaml:"minCapacity"`
+	MaxCapacity float64 `json:"maxCapacity" yaml:"maxCapacity"`
+	Readers     int     `json:"readers" yaml:"readers"`
+	BackupDays  int     `json:"backupDays" yaml:"backupDays"`
 }
 
 // Cache sizes the replication group.
 type Cache struct {
-	Version  string `json:"version"`
-	NodeType string `json:"nodeType"`
-	Replicas int    `json:"replicas"` // at least 1: fail-over needs one
+	Version  string `json:"version" yaml:"version"`
+	NodeType string `json:"nodeType" yaml:"nodeType"`
+	Replicas int    `json:"replicas" yaml:"replicas"` // at least 1: fail-over needs one
 }
 
 // Images are the container images, by digest. Those of the cell's own
 // repositories exist only after a first up without them: until then they are
 // empty and what runs them is left out.
 type Images struct {
-	ControlPlane string `json:"controlPlane,omitempty"`
-	Runtime      string `json:"runtime,omitempty"`
-	Compiler     string `json:"compiler,omitempty"`
+	ControlPlane string `json:"controlPlane,omitempty" yaml:"controlPlane"`
+	Runtime      string `json:"runtime,omitempty" yaml:"runtime"`
+	Compiler     string `json:"compiler,omitempty" yaml:"compiler"`
 }
 
 // Machine is a version of a state machine. Its document names the cell's parts by

@@ -68,6 +68,9 @@ func (c Config) secretPath(name string) string { return "gitopsd/" + c.Cell + "/
 // path is the path of the cell's roles.
 func (c Config) path() string { return "/gitopsd/" + c.Cell + "/" }
 
+// StateBucket returns the name of the bucket of tenants' records and Pulumi state.
+func (c Config) StateBucket() string { return c.bucketName("state") }
+
 func (c Config) bucketName(use string) string {
 	return c.Name(aws.MaxBucket, c.Account, c.Region, use)
 }

@@ -97,9 +97,23 @@ func (d *Driver) removeRecord(ctx context.Context, tenant string) error {
 
 // tenants returns the names of all that have a record.
 func (d *Driver) tenants(ctx context.Context) ([]string, error) {
+	return listTenants(ctx, d.state, d.c.Cell.State)
+}
+
+// Tenants returns the names of all that have a record in a cell's bucket of state,
+// none if there is no such bucket.
+func Tenants(ctx context.Context, c awssdk.Config, bucket string) ([]string, error) {
+	names, err := listTenants(ctx, newS3(c), bucket)
+	if absent(err) {
+		return nil, nil
+	}
+	return names, err
+}
+
+func listTenants(ctx context.Context, api *s3.Client, bucket string) ([]string, error) {
 	var names []string
-	pages := s3.NewListObjectsV2Paginator(d.state, &s3.ListObjectsV2Input{
-		Bucket: awssdk.String(d.c.Cell.State), Prefix: awssdk.String(recordPrefix),
+	pages := s3.NewListObjectsV2Paginator(api, &s3.ListObjectsV2Input{
+		Bucket: awssdk.String(bucket), Prefix: awssdk.String(recordPrefix),
 	})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)

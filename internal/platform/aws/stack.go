@@ -69,6 +69,9 @@ type PulumiConfig struct {
 	Adopter   Adopter            // finds what a run that died was making
 	Command   auto.PulumiCommand // nil: pulumi on the PATH
 	Logger    *slog.Logger
+	// Progress is told, by Up, Destroy and Preview, of each resource that is changed,
+	// or would be: when that begins, and when it is done. nil: nobody is.
+	Progress func(Change)
 }
 
 // Pulumi makes Stacks by the Automation API.
@@ -155,7 +158,13 @@ func (p *Pulumi) Up(ctx context.Context, s Stack) (map[string]any, error) {
 		if err := p.recover(ctx, s, stack); err != nil {
 			return err
 		}
-		result, err := stack.Up(ctx, optup.SuppressProgress(), optup.SuppressOutputs(), optup.ProgressStreams(io.Discard))
+		opts := []optup.Option{optup.SuppressProgress(), optup.SuppressOutputs(), optup.ProgressStreams(io.Discard)}
+		if p.c.Progress != nil {
+			to, over := watch(p.c.Progress)
+			defer over()
+			opts = append(opts, optup.EventStreams(to))
+		}
+		result, err := stack.Up(ctx, opts...)
 		if err != nil {
 			return err
 		}
@@ -173,7 +182,13 @@ func (p *Pulumi) Destroy(ctx context.Context, s Stack) error {
 		if err := p.recover(ctx, s, stack); err != nil {
 			return err
 		}
-		_, err := stack.Destroy(ctx, optdestroy.Remove(), optdestroy.SuppressProgress(), optdestroy.SuppressOutputs(), optdestroy.ProgressStreams(io.Discard))
+		opts := []optdestroy.Option{optdestroy.Remove(), optdestroy.SuppressProgress(), optdestroy.SuppressOutputs(), optdestroy.ProgressStreams(io.Discard)}
+		if p.c.Progress != nil {
+			to, over := watch(p.c.Progress)
+			defer over()
+			opts = append(opts, optdestroy.EventStreams(to))
+		}
+		_, err := stack.Destroy(ctx, opts...)
 		return err
 	})
 }
@@ -182,7 +197,13 @@ func (p *Pulumi) Destroy(ctx context.Context, s Stack) error {
 func (p *Pulumi) Preview(ctx context.Context, s Stack) (map[string]int, error) {
 	var changes map[string]int
 	err := p.run(ctx, "preview", s, func(ctx context.Context, stack *auto.Stack) error {
-		result, err := stack.Preview(ctx, optpreview.SuppressProgress(), optpreview.SuppressOutputs())
+		opts := []optpreview.Option{optpreview.SuppressProgress(), optpreview.SuppressOutputs()}
+		if p.c.Progress != nil {
+			to, over := watch(p.c.Progress)
+			defer over()
+			opts = append(opts, optpreview.EventStreams(to))
+		}
+		result, err := stack.Preview(ctx, opts...)
 		changes = counted(result.ChangeSummary)
 		return err
 	})

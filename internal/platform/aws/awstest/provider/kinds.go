@@ -85,16 +85,16 @@ var storage = map[string]kind{
 const ecsARN = "arn:aws:ecs:{region}:{account}:"
 
 var compute = map[string]kind{
-	"aws:ecs/cluster:Cluster":                                      {real: &ecsCluster, id: ecsARN + "cluster/{name}", arn: "{id}", replace: "name", held: true},
-	"aws:ecs/capacityProvider:CapacityProvider":                    {real: &capacityProvider, id: ecsARN + "capacity-provider/{name}", arn: "{id}", replace: "name autoScalingGroupProvider.autoScalingGroupArn"},
-	"aws:ecs/clusterCapacityProviders:ClusterCapacityProviders":    {real: &clusterProviders, id: "{clusterName}", replace: "clusterName", put: true},
-	"aws:ecs/taskDefinition:TaskDefinition":                        {real: &taskDefinition, id: "{family}", key: "{family}", arn: ecsARN + "task-definition/{family}:1", replace: "*", revised: true},
-	"aws:ecs/service:Service":                                      {real: &service, id: ecsARN + "service/{last cluster}/{name}", arn: "{id}", replace: "name cluster"},
-	"aws:appautoscaling/target:Target":                             {real: &scalingTarget, id: "{resourceId}", replace: "resourceId scalableDimension serviceNamespace", put: true},
-	"aws:appautoscaling/policy:Policy":                             {real: &scalingPolicy, id: "{name}", key: "{resourceId}/{name}", arn: "arn:aws:autoscaling:{region}:{account}:scalingPolicy:{name}", replace: "name resourceId scalableDimension serviceNamespace", put: true},
+	"aws:ecs/cluster:Cluster":                                      {id: ecsARN + "cluster/{name}", arn: "{id}", replace: "name", held: true},
+	"aws:ecs/capacityProvider:CapacityProvider":                    {id: ecsARN + "capacity-provider/{name}", arn: "{id}", replace: "name autoScalingGroupProvider.autoScalingGroupArn"},
+	"aws:ecs/clusterCapacityProviders:ClusterCapacityProviders":    {id: "{clusterName}", replace: "clusterName", put: true},
+	"aws:ecs/taskDefinition:TaskDefinition":                        {id: "{family}", key: "{family}", arn: ecsARN + "task-definition/{family}:1", replace: "*", revised: true},
+	"aws:ecs/service:Service":                                      {id: ecsARN + "service/{last cluster}/{name}", arn: "{id}", replace: "name cluster"},
+	"aws:appautoscaling/target:Target":                             {id: "{resourceId}", replace: "resourceId scalableDimension serviceNamespace", put: true},
+	"aws:appautoscaling/policy:Policy":                             {id: "{name}", key: "{resourceId}/{name}", arn: "arn:aws:autoscaling:{region}:{account}:scalingPolicy:{name}", replace: "name resourceId scalableDimension serviceNamespace", put: true},
 	"aws:autoscaling/group:Group":                                  {id: "{name}", arn: "arn:aws:autoscaling:{region}:{account}:autoScalingGroup:0:autoScalingGroupName/{name}", replace: "name"},
 	"aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": {id: "ns-#", key: "{vpc}/{name}", arn: "arn:aws:servicediscovery:{region}:{account}:namespace/{id}", replace: "name vpc", held: true},
-	"aws:servicediscovery/service:Service":                         {real: &discovery, id: "srv-#", key: "{name}", arn: "arn:aws:servicediscovery:{region}:{account}:service/{id}", replace: "name dnsConfig.namespaceId dnsConfig.routingPolicy healthCheckCustomConfig", held: true},
+	"aws:servicediscovery/service:Service":                         {id: "srv-#", key: "{name}", arn: "arn:aws:servicediscovery:{region}:{account}:service/{id}", replace: "name dnsConfig.namespaceId dnsConfig.routingPolicy healthCheckCustomConfig", held: true},
 }
 
 const (
@@ -129,14 +129,13 @@ const cloudfrontARN = "arn:aws:cloudfront::{account}:"
 
 var edge = map[string]kind{
 	"aws:cloudfront/distribution:Distribution": {
-		real: &distribution,
-		id:   "E#", arn: cloudfrontARN + "distribution/{id}",
+		id: "E#", arn: cloudfrontARN + "distribution/{id}",
 		outputs: map[string]string{"domainName": "{id}.cloudfront.net", "hostedZoneId": "Z2FDTNDATAQYW2", "status": "InProgress"},
 	},
 	"aws:cloudfront/multitenantDistribution:MultitenantDistribution": {
 		id: "E#", arn: cloudfrontARN + "distribution/{id}", outputs: map[string]string{"domainName": "{id}.cloudfront.net"}, held: true,
 	},
-	"aws:cloudfront/distributionTenant:DistributionTenant":       {real: &distributionTenant, id: "dt_#", key: "{name}", arn: cloudfrontARN + "distribution-tenant/{id}", replace: "name"},
+	"aws:cloudfront/distributionTenant:DistributionTenant":       {id: "dt_#", key: "{name}", arn: cloudfrontARN + "distribution-tenant/{id}", replace: "name"},
 	"aws:cloudfront/connectionGroup:ConnectionGroup":             {id: "cg_#", key: "{name}", arn: cloudfrontARN + "connection-group/{id}", replace: "name", held: true, outputs: map[string]string{"routingEndpoint": "{id}.cloudfront.net"}},
 	"aws:cloudfront/function:Function":                           {id: "{name}", arn: cloudfrontARN + "function/{name}", replace: "name", held: true},
 	"aws:cloudfront/keyValueStore:KeyValueStore":                 {id: "{name}", arn: cloudfrontARN + "key-value-store/{name}", replace: "name", held: true},
@@ -149,10 +148,9 @@ var edge = map[string]kind{
 			return Properties{"nameServers": []any{"ns-1.awsdns-01.org", "ns-2.awsdns-02.net"}}
 		},
 	},
-	"aws:route53/record:Record": {real: &zoneRecord, id: "{zoneId}_{name}_{type}", replace: "zoneId name", outputs: map[string]string{"fqdn": "{name}"}},
+	"aws:route53/record:Record": {id: "{zoneId}_{name}_{type}", replace: "zoneId name", outputs: map[string]string{"fqdn": "{name}"}},
 	"aws:acm/certificate:Certificate": {
-		real: &certificate,
-		id:   "arn:aws:acm:{region}:{account}:certificate/#", arn: "{id}", replace: "domainName subjectAlternativeNames validationMethod region",
+		id: "arn:aws:acm:{region}:{account}:certificate/#", arn: "{id}", replace: "domainName subjectAlternativeNames validationMethod region",
 		more: func(_ *Provider, _ string, in Properties) Properties { return validation(in) },
 	},
 	"aws:acm/certificateValidation:CertificateValidation": {id: "{certificateArn}", replace: "*"},
@@ -176,17 +174,19 @@ func validation(in Properties) Properties {
 }
 
 var control = map[string]kind{
-	"aws:iam/role:Role":                              {id: "{name}", arn: "arn:aws:iam::{account}:role{path}{name}", replace: "name path", real: &role},
-	"aws:iam/rolePolicy:RolePolicy":                  {id: "{role}:{name}", replace: "name role", put: true, real: &rolePolicy},
-	"aws:iam/instanceProfile:InstanceProfile":        {id: "{name}", arn: "arn:aws:iam::{account}:instance-profile{path}{name}", replace: "name path"},
-	"aws:cloudwatch/logGroup:LogGroup":               {id: "{name}", arn: "arn:aws:logs:{region}:{account}:log-group:{name}", replace: "name", real: &logGroup},
-	"aws:cloudwatch/metricAlarm:MetricAlarm":         {id: "{name}", arn: "arn:aws:cloudwatch:{region}:{account}:alarm:{name}", replace: "name", put: true},
-	"aws:cloudwatch/dashboard:Dashboard":             {id: "{dashboardName}", replace: "dashboardName", put: true},
-	"aws:lambda/function:Function":                   {id: "{name}", arn: "arn:aws:lambda:{region}:{account}:function:{name}", replace: "name packageType", held: true},
-	"aws:lambda/functionUrl:FunctionUrl":             {id: "{functionName}", replace: "functionName", outputs: map[string]string{"functionUrl": "https://{functionName}.lambda-url.{region}.on.aws/"}},
-	"aws:lambda/permission:Permission":               {id: "terraform-#", replace: "*"},
-	"aws:sfn/stateMachine:StateMachine":              {id: "arn:aws:states:{region}:{account}:stateMachine:{name}", arn: "{id}", replace: "name type"},
-	"aws:scheduler/schedule:Schedule":                {id: "default/{name}", arn: "arn:aws:scheduler:{region}:{account}:schedule/default/{name}", replace: "name"},
-	"aws:secretsmanager/secret:Secret":               {id: "arn:aws:secretsmanager:{region}:{account}:secret:{name}-#", key: "{name}", arn: "{id}", replace: "name"},
-	"aws:secretsmanager/secretVersion:SecretVersion": {id: "{secretId}|#", arn: "{secretId}", replace: "secretId secretString"},
+	"aws:iam/role:Role":                                 {id: "{name}", arn: "arn:aws:iam::{account}:role{path}{name}", replace: "name path", real: &role},
+	"aws:iam/rolePolicy:RolePolicy":                     {id: "{role}:{name}", replace: "name role", put: true, real: &rolePolicy},
+	"aws:iam/policy:Policy":                             {id: "arn:aws:iam::{account}:policy{path}{name}", arn: "{id}", replace: "name path description", held: true},
+	"aws:iam/rolePolicyAttachment:RolePolicyAttachment": {id: "{role}-#", key: "{role}/{policyArn}", replace: "*"},
+	"aws:iam/instanceProfile:InstanceProfile":           {id: "{name}", arn: "arn:aws:iam::{account}:instance-profile{path}{name}", replace: "name path"},
+	"aws:cloudwatch/logGroup:LogGroup":                  {id: "{name}", arn: "arn:aws:logs:{region}:{account}:log-group:{name}", replace: "name", real: &logGroup},
+	"aws:cloudwatch/metricAlarm:MetricAlarm":            {id: "{name}", arn: "arn:aws:cloudwatch:{region}:{account}:alarm:{name}", replace: "name", put: true},
+	"aws:cloudwatch/dashboard:Dashboard":                {id: "{dashboardName}", replace: "dashboardName", put: true},
+	"aws:lambda/function:Function":                      {id: "{name}", arn: "arn:aws:lambda:{region}:{account}:function:{name}", replace: "name packageType", held: true},
+	"aws:lambda/functionUrl:FunctionUrl":                {id: "{functionName}", replace: "functionName", outputs: map[string]string{"functionUrl": "https://{functionName}.lambda-url.{region}.on.aws/"}},
+	"aws:lambda/permission:Permission":                  {id: "terraform-#", replace: "*"},
+	"aws:sfn/stateMachine:StateMachine":                 {id: "arn:aws:states:{region}:{account}:stateMachine:{name}", arn: "{id}", replace: "name type"},
+	"aws:scheduler/schedule:Schedule":                   {id: "default/{name}", arn: "arn:aws:scheduler:{region}:{account}:schedule/default/{name}", replace: "name"},
+	"aws:secretsmanager/secret:Secret":                  {id: "arn:aws:secretsmanager:{region}:{account}:secret:{name}-#", key: "{name}", arn: "{id}", replace: "name"},
+	"aws:secretsmanager/secretVersion:SecretVersion":    {id: "{secretId}|#", arn: "{secretId}", replace: "secretId secretString"},
 }
