@@ -10,6 +10,7 @@ type counts struct {
 	requests [6]atomic.Uint64 // by class of status code: [2] has the 2xx
 	refused  [refusalKinds]atomic.Uint64
 	inFlight atomic.Int64
+	waiting  atomic.Int64                       // of them, those without an answer so far
 	took     [len(tookBounds) + 1]atomic.Uint64 // by upper bound; the last has none
 	tookSum  atomic.Int64                       // ns
 }

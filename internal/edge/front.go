@@ -32,6 +32,7 @@ type front struct {
 type visit struct {
 	entry   *entry      // whose tenant it is for, once that is known
 	entered bool        // counted in
+	waits   bool        // and without an answer so far
 	origin  string      // who answers
 	last    *instance   // the one asked last
 	at      *instance   // the one it is at now
@@ -59,7 +60,7 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 	line := access{at: time.Now(), method: r.Method, host: r.Host, path: r.URL.Path, in: r.ContentLength}
 	vw := &viewerWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r,
-		finish: f.finish, instead: v.agentPage,
+		front: f, visit: v, instead: v.agentPage,
 	}
 	defer func() { f.record(&line, v, vw, r) }() // also when the origin breaks off by a panic
 	err := f.pass(vw, r, v, next)
@@ -104,7 +105,7 @@ func (v *visit) enter(e *entry) error {
 	if err := e.enter(time.Now()); err != nil {
 		return err
 	}
-	v.entered = true
+	v.entered, v.waits = true, true
 	return nil
 }
 
@@ -151,6 +152,7 @@ func (v *visit) agentPage(status int, h http.Header) (page, bool) {
 
 // finish completes an answer's headers.
 func (f *front) finish(w *viewerWriter, status int) {
+	w.visit.answered()
 	if f.cdn != nil {
 		f.cdn.viewerResponse(w, status)
 		return
@@ -171,6 +173,7 @@ func (f *front) record(line *access, v *visit, w *viewerWriter, r *http.Request)
 		f.unknown.Add(1)
 	}
 	if v.entered {
+		v.answered()
 		v.entry.leave()
 	}
 	v.took(nil)

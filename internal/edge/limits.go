@@ -86,7 +86,16 @@ func (e *entry) enter(now time.Time) error {
 		e.refused[overRate].Add(1)
 		return &refusal{page{status: http.StatusTooManyRequests, title: "Too many requests", text: "They come too fast. Try again in a moment.", retry: 1}}
 	}
+	e.waiting.Add(1)
 	return nil
+}
+
+// answered counts a request out of those that wait.
+func (v *visit) answered() {
+	if v.waits {
+		v.waits = false
+		v.entry.waiting.Add(-1)
+	}
 }
 
 func (e *entry) leave() { e.inFlight.Add(-1) }

@@ -11,8 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// status is the edge's own endpoint: /healthz, /metrics, and /routes/<tenant>,
-// by which the platform sees that a route has taken effect.
+// status is the edge's own endpoint: /healthz, /metrics; /routes/<tenant>, by
+// which the platform sees that a route has taken effect; and /load, by which it
+// sees how many instances a tenant needs.
 func (a *app) status() *http.Server {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -34,6 +35,9 @@ func (a *app) status() *http.Server {
 		}
 		writeJSON(w, http.StatusOK, e.state(a.table))
 	})
+	mux.HandleFunc("GET /load", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, a.table.load())
+	})
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 }
 
@@ -47,6 +51,23 @@ type RouteState struct {
 	Instances []string `json:"instances"` // host:port, ready, best first
 	State     State    `json:"state,omitempty"`
 	InFlight  int64    `json:"inFlight"`
+}
+
+// Load is what a tenant's requests are up to: part of the answer of /load, which
+// has the tenants with a request under way by name.
+type Load struct {
+	InFlight int64 `json:"inFlight"`
+	Waiting  int64 `json:"waiting"` // those without an answer so far: no stream is among them
+}
+
+func (t *table) load() map[string]Load {
+	all := map[string]Load{}
+	for name, e := range t.index.Load().tenants {
+		if n := e.inFlight.Load(); n > 0 {
+			all[name] = Load{n, e.waiting.Load()}
+		}
+	}
+	return all
 }
 
 func (e *entry) state(t *table) RouteState {

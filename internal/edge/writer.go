@@ -12,7 +12,8 @@ import (
 type viewerWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	request *http.Request
-	finish  func(w *viewerWriter, status int) // before the headers go
+	front   *front
+	visit   *visit
 	status  int
 	bytes   int64
 	// instead, unless nil, gives the page to be sent in place of the response;
@@ -35,7 +36,7 @@ func (w *viewerWriter) WriteHeader(status int) {
 	}
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.status = status
-		w.finish(w, status)
+		w.front.finish(w, status)
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
 }

@@ -163,6 +163,9 @@ func (d *Driver) awaitInstance(ctx context.Context, tenant string, n int, p rele
 		}
 		switch {
 		case err != nil && ctx.Err() == nil:
+			if st, err := d.load(tenant); err == nil && st != nil && n >= st.count() {
+				return nil // it went with the load
+			}
 			last, rung = err, false
 		case err == nil && report.Seq >= p.Seq:
 			return nil

@@ -37,11 +37,12 @@ type Config struct {
 // Driver is the platform on one machine.
 type Driver struct {
 	layout
-	c     Config
-	lock  *os.File
-	keys  keys
-	uids  uids
-	locks locks
+	c      Config
+	lock   *os.File
+	keys   keys
+	uids   uids
+	locks  locks
+	scaler scaler
 
 	self, agent string // copies of the programs, by content
 	runner      *process.Runner
@@ -62,7 +63,7 @@ func Open(ctx context.Context, c Config) (_ *Driver, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{layout: layout{dir}, c: c, locks: locks{held: make(map[string]*tenantLock)}}
+	d := &Driver{layout: layout{dir}, c: c, locks: locks{held: make(map[string]*tenantLock)}, scaler: newScaler()}
 	d.closing = sync.OnceValue(d.close)
 	if err = d.layout.make(); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -189,13 +190,16 @@ func (d *Driver) resumeTenant(ctx context.Context, tenant string) error {
 	if err != nil || st == nil || st.Phase != running {
 		return err
 	}
+	d.scaler.note(st)
 	return d.realize(ctx, st)
 }
 
-// Supervise restarts what dies, until ctx is done.
+// Supervise restarts what dies, and gives tenants the instances that their load
+// asks for, until ctx is done.
 func (d *Driver) Supervise(ctx context.Context) error {
 	var watch sync.WaitGroup
 	watch.Go(func() { d.redis.Watch(ctx) })
+	watch.Go(func() { d.scale(ctx) })
 	defer watch.Wait()
 	return d.runner.Supervise(ctx)
 }

@@ -137,6 +137,7 @@ func TestPlatform(t *testing.T) {
 		{"by TLS", byTLS},
 		{"an idle app", idleApp},
 		{"an app's limits", limited},
+		{"more load, more instances", scaled},
 		{"the other's files", foreignFiles},
 		{"no secret lies open", nothingOpen},
 		{"a log that is a link", hostileLog},

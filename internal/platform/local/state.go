@@ -27,12 +27,13 @@ const (
 
 // state is what the driver keeps of one tenant.
 type state struct {
-	Tenant string          `json:"tenant"`
-	UID    int             `json:"uid"` // and gid; 0: the driver's own user
-	Config platform.Config `json:"config"`
-	Phase  phase           `json:"phase"`
-	Static string          `json:"static,omitempty"` // release whose assets are served
-	Serial uint64          `json:"serial"`           // of the route; grows
+	Tenant   string          `json:"tenant"`
+	UID      int             `json:"uid"` // and gid; 0: the driver's own user
+	Config   platform.Config `json:"config"`
+	Phase    phase           `json:"phase"`
+	Static   string          `json:"static,omitempty"`   // release whose assets are served
+	Serial   uint64          `json:"serial"`             // of the route; grows
+	Replicas int             `json:"replicas,omitempty"` // instances that its load asked for
 	// Leaving: its data are being destroyed, and only the last snapshot has all of them.
 	Leaving bool `json:"leaving,omitempty"`
 }
@@ -44,7 +45,10 @@ func (s *state) owner() durable.Owner { return durable.Owner{UID: s.UID, GID: s.
 func (s *state) group() durable.Owner { return durable.Owner{GID: s.UID} }
 
 // count is the number of instances to run.
-func (s *state) count() int { return max(1, s.Config.Compute.Scale.Min) }
+func (s *state) count() int {
+	least := max(1, s.Config.Compute.Scale.Min)
+	return min(max(s.Replicas, least), max(least, s.Config.Compute.Scale.Max))
+}
 
 func checkTenant(name string) error {
 	if len(name) > tenant.MaxName || !regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`).MatchString(name) {
@@ -76,6 +80,7 @@ func (d *Driver) known(tenant string) (*state, error) {
 }
 
 func (d *Driver) save(s *state) error {
+	d.scaler.note(s)
 	return durable.WriteJSON(d.stateFile(s.Tenant), s, 0o600, durable.Owner{})
 }
 
