@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,6 +55,8 @@ type Cell struct {
 	records   *Records
 	agent     func() (string, error)
 	elsewhere elsewhere
+	edge      sync.Once
+	edgeAddr  string
 }
 
 // Option says how a cell is played.
@@ -193,6 +197,9 @@ func (c *Cell) mount(ctx context.Context, v ecstypes.EFSVolumeConfiguration) (st
 	dir := filepath.Join(c.dir, "efs", filepath.FromSlash(filepath.Clean("/"+*root.Path)))
 	return dir, makeOwned(dir, root.CreationInfo)
 }
+
+// local returns an address of this machine.
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // awaitTCP waits until something listens.
 func awaitTCP(tb testing.TB, addr string) {

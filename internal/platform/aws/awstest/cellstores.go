@@ -134,11 +134,14 @@ func (c *Cell) makeStores(ctx context.Context, tb testing.TB, shared *tenants.Sh
 	}))
 	shared.ZoneID = (*zone.HostedZone.Id)[strings.LastIndex(*zone.HostedZone.Id, "/")+1:]
 	c.outputs.NameServers = zone.DelegationSet.NameServers
-	buckets := s3.NewFromConfig(c.moto, func(o *s3.Options) { o.UsePathStyle = true })
+	buckets := c.buckets()
 	for use, name := range map[string]*string{"state": &c.outputs.State, "snapshots": &c.outputs.Snapshots, "logs": &c.outputs.Logs} {
 		*name = c.config.Name(infraaws.MaxBucket, Account, Region, use)
 		must[*s3.CreateBucketOutput](tb)(buckets.CreateBucket(ctx, &s3.CreateBucketInput{
 			Bucket: name, CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: Region},
+		}))
+		must[*s3.PutBucketVersioningOutput](tb)(buckets.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
+			Bucket: name, VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
 		}))
 	}
 	secrets := secretsmanager.NewFromConfig(c.moto)

@@ -243,7 +243,6 @@ func BuildAgent(dir string) func() (string, error) {
 
 func build(out, program string) (string, error) {
 	cmd := exec.Command("go", "build", "-o", out, program)
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", program, err, text)
 	}

@@ -7,25 +7,39 @@ import (
 	"strings"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/acm"
+	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/cloudfront"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/efs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/smithy-go"
 )
 
 // clients reach the played AWS.
 type clients struct {
-	s3   *s3.Client
-	iam  *iam.Client
-	logs *cloudwatchlogs.Client
-	efs  *efs.Client
+	s3           *s3.Client
+	iam          *iam.Client
+	logs         *cloudwatchlogs.Client
+	efs          *efs.Client
+	ecs          *ecs.Client
+	scaling      *applicationautoscaling.Client
+	discovery    *servicediscovery.Client
+	zones        *route53.Client
+	cdn          *cloudfront.Client
+	certificates *acm.Client
 }
 
 func newClients(c awssdk.Config) clients {
 	return clients{
 		s3:  s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = true }),
 		iam: iam.NewFromConfig(c), logs: cloudwatchlogs.NewFromConfig(c), efs: efs.NewFromConfig(c),
+		ecs: ecs.NewFromConfig(c), scaling: applicationautoscaling.NewFromConfig(c), discovery: servicediscovery.NewFromConfig(c),
+		zones: route53.NewFromConfig(c), cdn: cloudfront.NewFromConfig(c), certificates: acm.NewFromConfig(c),
 	}
 }
 

@@ -85,16 +85,16 @@ var storage = map[string]kind{
 const ecsARN = "arn:aws:ecs:{region}:{account}:"
 
 var compute = map[string]kind{
-	"aws:ecs/cluster:Cluster":                                      {id: ecsARN + "cluster/{name}", arn: "{id}", replace: "name", held: true},
-	"aws:ecs/capacityProvider:CapacityProvider":                    {id: ecsARN + "capacity-provider/{name}", arn: "{id}", replace: "name autoScalingGroupProvider.autoScalingGroupArn"},
-	"aws:ecs/clusterCapacityProviders:ClusterCapacityProviders":    {id: "{clusterName}", replace: "clusterName", put: true},
-	"aws:ecs/taskDefinition:TaskDefinition":                        {id: "{family}", key: "{family}", arn: ecsARN + "task-definition/{family}:1", replace: "*", revised: true},
-	"aws:ecs/service:Service":                                      {id: ecsARN + "service/{last cluster}/{name}", arn: "{id}", replace: "name cluster"},
-	"aws:appautoscaling/target:Target":                             {id: "{resourceId}", replace: "resourceId scalableDimension serviceNamespace", put: true},
-	"aws:appautoscaling/policy:Policy":                             {id: "{name}", key: "{resourceId}/{name}", arn: "arn:aws:autoscaling:{region}:{account}:scalingPolicy:{name}", replace: "name resourceId scalableDimension serviceNamespace", put: true},
+	"aws:ecs/cluster:Cluster":                                      {real: &ecsCluster, id: ecsARN + "cluster/{name}", arn: "{id}", replace: "name", held: true},
+	"aws:ecs/capacityProvider:CapacityProvider":                    {real: &capacityProvider, id: ecsARN + "capacity-provider/{name}", arn: "{id}", replace: "name autoScalingGroupProvider.autoScalingGroupArn"},
+	"aws:ecs/clusterCapacityProviders:ClusterCapacityProviders":    {real: &clusterProviders, id: "{clusterName}", replace: "clusterName", put: true},
+	"aws:ecs/taskDefinition:TaskDefinition":                        {real: &taskDefinition, id: "{family}", key: "{family}", arn: ecsARN + "task-definition/{family}:1", replace: "*", revised: true},
+	"aws:ecs/service:Service":                                      {real: &service, id: ecsARN + "service/{last cluster}/{name}", arn: "{id}", replace: "name cluster"},
+	"aws:appautoscaling/target:Target":                             {real: &scalingTarget, id: "{resourceId}", replace: "resourceId scalableDimension serviceNamespace", put: true},
+	"aws:appautoscaling/policy:Policy":                             {real: &scalingPolicy, id: "{name}", key: "{resourceId}/{name}", arn: "arn:aws:autoscaling:{region}:{account}:scalingPolicy:{name}", replace: "name resourceId scalableDimension serviceNamespace", put: true},
 	"aws:autoscaling/group:Group":                                  {id: "{name}", arn: "arn:aws:autoscaling:{region}:{account}:autoScalingGroup:0:autoScalingGroupName/{name}", replace: "name"},
 	"aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": {id: "ns-#", key: "{vpc}/{name}", arn: "arn:aws:servicediscovery:{region}:{account}:namespace/{id}", replace: "name vpc", held: true},
-	"aws:servicediscovery/service:Service":                         {id: "srv-#", key: "{name}", arn: "arn:aws:servicediscovery:{region}:{account}:service/{id}", replace: "name dnsConfig.namespaceId dnsConfig.routingPolicy healthCheckCustomConfig", held: true},
+	"aws:servicediscovery/service:Service":                         {real: &discovery, id: "srv-#", key: "{name}", arn: "arn:aws:servicediscovery:{region}:{account}:service/{id}", replace: "name dnsConfig.namespaceId dnsConfig.routingPolicy healthCheckCustomConfig", held: true},
 }
 
 const (
@@ -129,13 +129,14 @@ const cloudfrontARN = "arn:aws:cloudfront::{account}:"
 
 var edge = map[string]kind{
 	"aws:cloudfront/distribution:Distribution": {
-		id: "E#", arn: cloudfrontARN + "distribution/{id}",
+		real: &distribution,
+		id:   "E#", arn: cloudfrontARN + "distribution/{id}",
 		outputs: map[string]string{"domainName": "{id}.cloudfront.net", "hostedZoneId": "Z2FDTNDATAQYW2", "status": "InProgress"},
 	},
 	"aws:cloudfront/multitenantDistribution:MultitenantDistribution": {
 		id: "E#", arn: cloudfrontARN + "distribution/{id}", outputs: map[string]string{"domainName": "{id}.cloudfront.net"}, held: true,
 	},
-	"aws:cloudfront/distributionTenant:DistributionTenant":       {id: "dt_#", key: "{name}", arn: cloudfrontARN + "distribution-tenant/{id}", replace: "name"},
+	"aws:cloudfront/distributionTenant:DistributionTenant":       {real: &distributionTenant, id: "dt_#", key: "{name}", arn: cloudfrontARN + "distribution-tenant/{id}", replace: "name"},
 	"aws:cloudfront/connectionGroup:ConnectionGroup":             {id: "cg_#", key: "{name}", arn: cloudfrontARN + "connection-group/{id}", replace: "name", held: true, outputs: map[string]string{"routingEndpoint": "{id}.cloudfront.net"}},
 	"aws:cloudfront/function:Function":                           {id: "{name}", arn: cloudfrontARN + "function/{name}", replace: "name", held: true},
 	"aws:cloudfront/keyValueStore:KeyValueStore":                 {id: "{name}", arn: cloudfrontARN + "key-value-store/{name}", replace: "name", held: true},
@@ -148,9 +149,10 @@ var edge = map[string]kind{
 			return Properties{"nameServers": []any{"ns-1.awsdns-01.org", "ns-2.awsdns-02.net"}}
 		},
 	},
-	"aws:route53/record:Record": {id: "{zoneId}_{name}_{type}", replace: "zoneId name", outputs: map[string]string{"fqdn": "{name}"}},
+	"aws:route53/record:Record": {real: &zoneRecord, id: "{zoneId}_{name}_{type}", replace: "zoneId name", outputs: map[string]string{"fqdn": "{name}"}},
 	"aws:acm/certificate:Certificate": {
-		id: "arn:aws:acm:{region}:{account}:certificate/#", arn: "{id}", replace: "domainName subjectAlternativeNames validationMethod region",
+		real: &certificate,
+		id:   "arn:aws:acm:{region}:{account}:certificate/#", arn: "{id}", replace: "domainName subjectAlternativeNames validationMethod region",
 		more: func(_ *Provider, _ string, in Properties) Properties { return validation(in) },
 	},
 	"aws:acm/certificateValidation:CertificateValidation": {id: "{certificateArn}", replace: "*"},
