@@ -6,7 +6,7 @@ LINT      := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
 TEST_FLAGS ?= -race -timeout 12m
 
-.PHONY: help up test test-aws bench bench-forge lint build deps clean generate
+.PHONY: help up test test-aws bench bench-forge bench-edge lint build deps clean generate
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ test-aws: build ## Check what runs on AWS with programs that are not ours
 
 bench: deps build ## Measure the main path beside its references
 	@scripts/bench
+
+bench-edge: ## Measure the edge beside nginx and Caddy
+	@scripts/bench-edge
 
 bench-forge: deps build ## Measure what happens on GitHub: its stand-in, 1,000 tenants
 	@scripts/bench-forge

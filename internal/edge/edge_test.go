@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("CADDY_TEST_CONFIG"); path != "" {
 		os.Exit(runCaddy(path))
 	}
+	if addr := os.Getenv("APP_TEST_ADDR"); addr != "" {
+		os.Exit(runApp(addr))
+	}
 	os.Exit(m.Run())
 }
 
