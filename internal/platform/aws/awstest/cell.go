@@ -101,7 +101,7 @@ func NewCell(tb testing.TB, options ...Option) *Cell {
 		Dir: filepath.Join(c.dir, "containers"), Program: c.agent, Secret: c.secretValue, Mount: c.mount, Logs: c.Logs.driver,
 	}
 	if set.records {
-		c.records = new(Records)
+		c.records = &Records{Mount: c.mount}
 		host = c.records
 	}
 	c.ECS = c.PlayECS(tb, host, c.CloudMap)
@@ -109,6 +109,7 @@ func NewCell(tb testing.TB, options ...Option) *Cell {
 	c.CloudFront, c.ACM = c.PlayCloudFront(), c.PlayACM(c.lookup)
 	c.CloudFront.Certified, c.ACM.Used = c.ACM.Names, c.CloudFront.Uses
 	c.make(tb)
+	c.Forget()
 	return c
 }
 

@@ -2,6 +2,7 @@ package awstest
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,8 +33,11 @@ type Container interface {
 	Stop(grace time.Duration, now <-chan struct{}) (code int)
 }
 
-// Records is a Host that runs nothing: it keeps record of what would run.
+// Records is a Host that runs nothing: it keeps record of what would run. It
+// mounts all the same, since with the first mount a directory comes to be.
 type Records struct {
+	Mount func(ctx context.Context, v types.EFSVolumeConfiguration) (string, error)
+
 	next    atomic.Int32
 	running atomic.Int32
 }
@@ -42,7 +46,15 @@ type Records struct {
 func (r *Records) Running() int { return int(r.running.Load()) }
 
 // Start implements Host.
-func (r *Records) Start(_ context.Context, s Spec) (Container, error) {
+func (r *Records) Start(ctx context.Context, s Spec) (Container, error) {
+	for _, v := range s.Definition.Volumes {
+		if v.EfsVolumeConfiguration == nil {
+			continue
+		}
+		if _, err := r.Mount(ctx, *v.EfsVolumeConfiguration); err != nil {
+			return nil, fmt.Errorf("ResourceInitializationError: failed to invoke EFS utils commands: %w", err)
+		}
+	}
 	r.running.Add(1)
 	c := &recorded{of: r, exited: make(chan struct{}), ports: make(map[int]int)}
 	for _, p := range s.Container.PortMappings {

@@ -1,11 +1,11 @@
 package awstest
 
 import (
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -15,20 +15,30 @@ import (
 // Where it is not installed the test is skipped.
 func StartMoto(tb testing.TB) string {
 	tb.Helper()
-	program := motoProgram(tb)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	log, err := os.Create(filepath.Join(tb.TempDir(), "moto.log"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", port)
+	program := installed(tb, "moto", "moto_server")
+	port := must[int](tb)(freePort())
+	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", strconv.Itoa(port))
 	cmd.Env = append(cmd.Environ(), "MOTO_S3_CUSTOM_ENDPOINTS=", "MOTO_IAM_LOAD_MANAGED_POLICIES=false")
+	return startServer(tb, "moto", cmd, "http://"+local(port), "/moto-api/data.json")
+}
+
+// StartMinistack starts ministack, another's AWS that ours is held against. Where
+// it is not installed the test is skipped.
+func StartMinistack(tb testing.TB) string {
+	tb.Helper()
+	program := installed(tb, "ministack", "ministack")
+	port := must[int](tb)(freePort())
+	cmd := exec.Command(program)
+	cmd.Dir = tb.TempDir()
+	cmd.Env = append(cmd.Environ(), "GATEWAY_PORT="+strconv.Itoa(port), "MINISTACK_ACCOUNT_ID="+Account, "MINISTACK_REGION="+Region, "MINISTACK_HOST=127.0.0.1")
+	return startServer(tb, "ministack", cmd, "http://"+local(port), "/_ministack/health")
+}
+
+// startServer starts a server, which ends with the test, and returns its URL once
+// it answers there.
+func startServer(tb testing.TB, name string, cmd *exec.Cmd, url, health string) string {
+	tb.Helper()
+	log := must[*os.File](tb)(os.Create(filepath.Join(tb.TempDir(), name+".log")))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -40,27 +50,27 @@ func StartMoto(tb testing.TB) string {
 		log.Close()
 		if tb.Failed() {
 			b, _ := os.ReadFile(log.Name())
-			tb.Logf("moto's log, its end:\n%s", b[max(0, len(b)-4000):])
+			tb.Logf("what %s says, its end:\n%s", name, b[max(0, len(b)-4000):])
 		}
 	})
 	deadline := time.Now().Add(60 * time.Second)
 	for {
-		res, err := http.Get("http://" + addr + "/moto-api/data.json")
+		res, err := http.Get(url + health)
 		if err == nil {
 			res.Body.Close()
 			if res.StatusCode == http.StatusOK {
-				return "http://" + addr
+				return url
 			}
 		}
 		if time.Now().After(deadline) {
-			tb.Fatalf("moto does not answer: %v", err)
+			tb.Fatalf("%s does not answer: %v", name, err)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-// motoProgram finds what scripts/moto installs, from any directory of the module.
-func motoProgram(tb testing.TB) string {
+// installed finds what scripts/<name> installs, from any directory of the module.
+func installed(tb testing.TB, name, program string) string {
 	tb.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
@@ -70,15 +80,15 @@ func motoProgram(tb testing.TB) string {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
 			continue
 		}
-		program := filepath.Join(dir, "bin", "moto", "bin", "moto_server")
-		if _, err := os.Stat(program); err == nil {
-			return program
+		path := filepath.Join(dir, "bin", name, "bin", program)
+		if _, err := os.Stat(path); err == nil {
+			return path
 		}
 		break
 	}
 	if os.Getenv("GITOPSD_TEST_AWS") != "" {
-		tb.Fatal("moto is not installed: scripts/moto does it")
+		tb.Fatalf("%s is not installed: scripts/%s does it", name, name)
 	}
-	tb.Skip("moto is not installed: make test-aws does it, and runs this test")
+	tb.Skipf("%s is not installed: make test-aws does it, and runs this test", name)
 	return ""
 }

@@ -3,7 +3,6 @@ package awstest
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -40,16 +39,18 @@ type Server struct {
 	services map[string]service
 	moto     *httputil.ReverseProxy // nil: there is none
 
+	pace pace
+
 	mu    sync.Mutex
-	calls map[string]int // by "service.Operation"
-	every int            // each such call is throttled; 0: none
+	uses  map[string]*Use // by "service.Operation"
+	every int             // each such call is throttled; 0: none
 	count int
 }
 
 // New returns an AWS that ends with the test. moto is where moto answers, or "".
 func New(tb testing.TB, moto string) *Server {
 	tb.Helper()
-	s := &Server{calls: make(map[string]int), services: make(map[string]service)}
+	s := &Server{uses: make(map[string]*Use), services: make(map[string]service)}
 	if moto != "" {
 		u, err := url.Parse(moto)
 		if err != nil {
@@ -97,12 +98,36 @@ func (s *Server) Throttle(every int) {
 	s.every = every
 }
 
-// Calls returns how often each operation that is played here was asked for, and
-// each service of moto's.
+// Calls returns how often each operation was asked for; one of moto's that names
+// none is called by its method.
 func (s *Server) Calls() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.calls)
+	calls := make(map[string]int)
+	for name, u := range s.uses {
+		calls[name] = u.Calls + u.Throttled
+	}
+	return calls
+}
+
+// Uses returns how much there was of each operation since the last Forget.
+func (s *Server) Uses() map[string]Use {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	uses := make(map[string]Use)
+	for name, u := range s.uses {
+		uses[name] = *u
+	}
+	return uses
+}
+
+// Forget begins to count anew.
+func (s *Server) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, u := range s.uses {
+		s.uses[name] = &Use{now: u.now}
+	}
 }
 
 var scope = regexp.MustCompile(`Credential=[^/]+/[0-9]{8}/(?:([a-z0-9-]*)/)?([a-z0-9-]+)/aws4_request`)
@@ -131,10 +156,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if played != nil {
 		operation = played.operation(r)
 	}
-	if s.counted(name, operation) && played != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprint(w, `<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>`)
+	call := name + "." + operation
+	if operation == "" {
+		call = name + "." + motoCall(r)
+	}
+	took, ok := s.pace.admit(call)
+	if !s.begin(call, ok, played != nil) {
+		refuseThrottled(w, r, name)
 		return
+	}
+	defer s.end(call)
+	if took > 0 {
+		time.Sleep(took)
 	}
 	switch {
 	case operation != "":
@@ -146,14 +179,54 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) counted(name, operation string) (throttled bool) {
+// motoCall names a call that moto answers: by its target, or else its method.
+func motoCall(r *http.Request) string {
+	if target := targetOf(r); target != "" {
+		return target
+	}
+	return r.Method
+}
+
+// begin counts a call, and reports whether it is to be answered.
+func (s *Server) begin(call string, ok, played bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count++
-	throttled = s.every > 0 && s.count%s.every == 0
-	if operation == "" {
-		operation = "(moto)"
+	u := s.uses[call]
+	if u == nil {
+		u = new(Use)
+		s.uses[call] = u
 	}
-	s.calls[name+"."+operation]++
-	return throttled
+	if !ok || played && s.every > 0 && s.count%s.every == 0 {
+		u.Throttled++
+		return false
+	}
+	u.Calls++
+	u.now++
+	u.Most = max(u.Most, u.now)
+	return true
+}
+
+func (s *Server) end(call string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uses[call].now--
+}
+
+// refuseThrottled answers a call that is one too many, as its service does.
+func refuseThrottled(w http.ResponseWriter, r *http.Request, name string) {
+	switch {
+	case name == "servicediscovery":
+		refuseJSON(w, "RequestLimitExceeded", "Rate exceeded")
+	case name == "cloudfront-keyvaluestore" || name == "elasticfilesystem":
+		jsonCodec{}.refuse(w, &refusal{"TooManyRequestsException", "Rate exceeded"})
+	case targetOf(r) != "":
+		refuseJSON(w, "ThrottlingException", "Rate exceeded")
+	case name == "s3":
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(w, `<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>`)
+	default:
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>`)
+	}
 }
