@@ -285,32 +285,16 @@ func (p *Provider) remove(ctx context.Context, token, id string, state Propertie
 	return nil
 }
 
-// namedBy are the inputs of others that name a resource by what it is called. Anywhere
-// else the same text may be another's name.
-var namedBy = map[string][]string{
-	"aws:rds/subnetGroup:SubnetGroup":                     {"dbSubnetGroupName"},
-	"aws:rds/clusterParameterGroup:ClusterParameterGroup": {"dbClusterParameterGroupName"},
-	"aws:rds/cluster:Cluster":                             {"clusterIdentifier"},
-	"aws:elasticache/subnetGroup:SubnetGroup":             {"subnetGroupName"},
-	"aws:elasticache/userGroup:UserGroup":                 {"userGroupIds"},
-	"aws:lambda/function:Function":                        {"function", "functionName"},
-}
-
 // holder returns a resource that names this one among its inputs.
 func (p *Provider) holder(token, id string, state Properties) string {
-	var names []string
-	if strings.Contains(kinds[token].id, "#") {
-		names = append(names, id)
-	}
+	names := []string{id}
 	if arn, ok := state["arn"].(string); ok {
 		names = append(names, arn)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.live {
-		if r.Token != token && (mentions(r.Inputs, names) || slices.ContainsFunc(namedBy[token], func(input string) bool {
-			return mentions(r.Inputs[input], []string{id})
-		})) {
+		if r.Token != token && mentions(r.Inputs, names) {
 			return r.Token + " " + r.ID
 		}
 	}
