@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"bufio"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -302,6 +303,81 @@ func TestThousandTenants(t *testing.T) {
 			t.Fatalf("%s came with %q", name, key)
 		}
 	}
+}
+
+// A connection that stays open lives through a thousand changes of tenants: each
+// comes, moves and goes, and no configuration is loaded anew.
+func TestStreamsOutliveChanges(t *testing.T) {
+	t.Parallel()
+	f := startEdge(t)
+	f.tenant("ws", http.HandlerFunc(upgrade))
+	conn, br := dialUpgrade(t, f)
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	beat := make(chan struct{})
+	f.tenant("sse", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for range beat {
+			_, _ = fmt.Fprint(w, "data: beat\n\n")
+			_ = http.NewResponseController(w).Flush()
+		}
+	}))
+	defer close(beat)
+	r, _ := http.NewRequest("GET", "http://"+f.cfg.Addr+"/", nil)
+	r.Host = "sse.localhost"
+	client := &http.Client{Timeout: time.Minute, Transport: f.client.Transport}
+	go func() { beat <- struct{}{} }()
+	res, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	events := bufio.NewReader(res.Body)
+	event := func() {
+		t.Helper()
+		for _, want := range []string{"data: beat\n", "\n"} {
+			if line, err := events.ReadString('\n'); err != nil || line != want {
+				t.Fatalf("event: %q %v", line, err)
+			}
+		}
+	}
+	event()
+	const changes = 1000
+	old, moved := newServer(t, echo("old")), newServer(t, echo("moved"))
+	for i := range changes {
+		name := fmt.Sprintf("t%03d", i/4)
+		switch i % 4 {
+		case 0:
+			f.dns.set(name+zone, old)
+			f.route(f.routeOf(name, 1))
+		case 1:
+			f.awaitInstances(name, 1)
+			f.dns.set(name+zone, moved)
+			f.route(f.routeOf(name, 2))
+		case 2:
+			f.eventually("the move", func() bool { return f.get(name+".localhost", "/").seen(t).Instance == "moved" })
+			other := f.routeOf(name, 3)
+			other.Hosts = []string{name + ".localhost", name + ".example"}
+			f.route(other)
+		case 3:
+			f.removeRoute(name)
+		}
+		if i%100 == 0 {
+			_, _ = fmt.Fprintf(conn, "%d\n", i)
+			if line, err := br.ReadString('\n'); err != nil || line != fmt.Sprintf("echo %d\n", i) {
+				t.Fatalf("upgraded connection after %d changes: %q %v", i, line, err)
+			}
+			beat <- struct{}{}
+			event()
+		}
+	}
+	f.eventually("all to be gone", func() bool { return f.metric("gitopsd_edge_tenants") == "2" })
+	_, _ = fmt.Fprintf(conn, "end\n")
+	if line, err := br.ReadString('\n'); err != nil || line != "echo end\n" {
+		t.Errorf("upgraded connection: %q %v", line, err)
+	}
+	beat <- struct{}{}
+	event()
 }
 
 // A directory that goes away changes nothing; one that comes is read.
