@@ -45,6 +45,10 @@ type app struct {
 // resolve finds out what to build, without fetching it.
 func (b *Builder) resolve(ctx context.Context, build pipeline.Build) (*app, error) {
 	t := build.Tenant
+	if b.goBin == "" {
+		return nil, fault.Errorf(fault.Stalled, "app of %s: there is no go command here", t.Name).
+			WithHint("build where it is: the image of the compile function has it")
+	}
 	var a *app
 	var err error
 	if t.App.Design != nil {

@@ -43,7 +43,13 @@ type Config struct {
 	Cache  string // the go command's cache of compiled packages; <Dir>/cache if "". Builders may share one.
 	Slots  int64  // compiles at a time; GOMAXPROCS if 0
 	Go     string // the go command; "go" from PATH if ""
-	Logger *slog.Logger
+	// Warm is a read-only cache that Cache begins with, such as a container image
+	// has; "" for none.
+	Warm string
+	// Migrates says that the Builder need not have the go command: without it, it
+	// migrates, and refuses to build.
+	Migrates bool
+	Logger   *slog.Logger
 	// Remote finds another repository, for apps of kind git, and the commit its
 	// ref names. If nil, such apps are refused.
 	Remote func(ctx context.Context, g tenant.GitSource) (src Source, commit string, err error)
@@ -55,6 +61,7 @@ type Builder struct {
 	remote func(context.Context, tenant.GitSource) (Source, string, error)
 	dir    string
 	cache  string
+	warm   bool // the cache has links to another one
 	log    *slog.Logger
 	slots  *semaphore.Weighted
 	goBin  string
@@ -99,10 +106,13 @@ func New(c Config) (*Builder, error) {
 	if c.Go == "" {
 		c.Go = "go"
 	}
-	if b.goBin, err = exec.LookPath(c.Go); err != nil {
-		return nil, fmt.Errorf("find the go command: %w", err)
+	if b.goBin, err = exec.LookPath(c.Go); errors.Is(err, exec.ErrNotFound) && c.Migrates {
+		return b, nil
 	}
-	if b.goBin, err = filepath.Abs(b.goBin); err != nil {
+	if err == nil {
+		b.goBin, err = filepath.Abs(b.goBin)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("find the go command: %w", err)
 	}
 	// Every tenant's source is in there: other users have no business with it.
@@ -116,6 +126,12 @@ func New(c Config) (*Builder, error) {
 	}
 	if b.env, err = ask(b.goBin); err != nil {
 		return nil, err
+	}
+	if c.Warm != "" {
+		if err := b.warmUp(c.Warm); err != nil {
+			return nil, fmt.Errorf("build cache: %w", err)
+		}
+		b.warm = true
 	}
 	b.cleanUp(time.Now())
 	return b, nil

@@ -102,13 +102,14 @@ func (b *Builder) link(ctx context.Context, w *workspace, a *app, tmp, out strin
 		return err
 	}
 	args := append(append([]string{"build"}, flags[:]...), "-o", out, "./"+filepath.ToSlash(target))
-	output, err := b.run(ctx, root, tmp, "off", args...)
-	if err != nil && strings.Contains(output, "module lookup disabled by GOPROXY=off") {
+	modules, proxy := b.modules()
+	output, err := b.run(ctx, root, tmp, b.env.GOMODCACHE, "off", args...)
+	if err != nil && b.lacksModules(output) {
 		b.log.InfoContext(ctx, "fetching modules", "tenant", a.tenant)
-		if output, err = b.run(ctx, root, tmp, b.env.GOPROXY, "mod", "download"); err != nil {
+		if output, err = b.run(ctx, root, tmp, modules, proxy, "mod", "download"); err != nil {
 			return downloadError(ctx, readable(output, w.src(), root), err)
 		}
-		output, err = b.run(ctx, root, tmp, "off", args...)
+		output, err = b.run(ctx, root, tmp, modules, "off", args...)
 	}
 	if err != nil {
 		return compileError(ctx, readable(output, w.src(), root), err, a)
@@ -142,14 +143,19 @@ func (b *Builder) checkMain(dir, shown string) error {
 
 // run runs the go command and returns what it said. Its environment holds
 // nothing of this process's own. When ctx ends, everything it started is killed.
-func (b *Builder) run(ctx context.Context, dir, tmp, proxy string, args ...string) (string, error) {
+func (b *Builder) run(ctx context.Context, dir, tmp, modules, proxy string, args ...string) (string, error) {
+	if b.warm {
+		if err := b.untrimmed(); err != nil {
+			return "", err
+		}
+	}
 	cmd := exec.CommandContext(ctx, b.goBin, args...)
 	cmd.Dir = dir
 	m, home := b.env, filepath.Join(b.dir, "home")
 	cmd.Env = []string{
 		"PATH=" + filepath.Dir(b.goBin) + ":/usr/bin:/bin",
 		"HOME=" + home, "TMPDIR=" + tmp, "GOTMPDIR=" + tmp, // on the store's file system, so that a rename moves the result
-		"GOPATH=" + filepath.Join(home, "go"), "GOMODCACHE=" + m.GOMODCACHE, "GOCACHE=" + b.cache,
+		"GOPATH=" + filepath.Join(home, "go"), "GOMODCACHE=" + modules, "GOCACHE=" + b.cache,
 		"GOENV=off", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
 		"GOOS=" + m.GOOS, "GOARCH=" + m.GOARCH,
 		"GOPROXY=" + proxy, "GOSUMDB=" + m.GOSUMDB, "GONOSUMDB=" + m.GONOSUMDB, "GOPRIVATE=" + m.GOPRIVATE, "GONOPROXY=" + m.GONOPROXY,
