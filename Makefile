@@ -6,7 +6,7 @@ LINT      := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
 TEST_FLAGS ?= -race -timeout 12m
 
-.PHONY: help up test test-aws bench bench-forge bench-edge lint build deps clean generate
+.PHONY: help up test test-aws bench bench-forge bench-edge images lint build deps clean generate
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,7 @@ test: build ## Run every test
 test-aws: build ## Check what runs on AWS with programs that are not ours
 	@scripts/deps test
 	@scripts/asl
+	@scripts/hadolint
 	@scripts/iam
 	@scripts/pulumi-types
 	@scripts/pulumi
@@ -36,6 +37,9 @@ bench-edge: ## Measure the edge beside nginx and Caddy
 
 bench-forge: deps build ## Measure what happens on GitHub: its stand-in, 1,000 tenants
 	@scripts/bench-forge
+
+images: ## Build a cell's images, and push them where REGISTRY says
+	@scripts/images
 
 lint: $(LINT) ## Check style, imports and types (also for macOS)
 	$(GO) vet ./...

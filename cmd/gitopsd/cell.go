@@ -25,6 +25,7 @@ const (
 	envOriginSecret      = "GITOPSD_ORIGIN_SECRET"
 	envVolumes           = "GITOPSD_VOLUMES" // where the cell's file system is mounted
 	envDomain            = "GITOPSD_DOMAIN"
+	envWarmCache         = "GITOPSD_WARM_CACHE" // what the image of the compile function has compiled; see build.Config
 )
 
 // cell is the cell of AWS that this process works in.

@@ -159,7 +159,9 @@ func (d *daemon) openSources(ctx context.Context) error {
 		return err
 	}
 	d.builder, err = build.New(build.Config{
-		Source: d.mirror, Remote: d.remotes.Find, Dir: work, Cache: d.BuildCache, Logger: d.log,
+		Source: d.mirror, Remote: d.remotes.Find, Dir: work, Cache: d.BuildCache, Warm: os.Getenv(envWarmCache),
+		Migrates: d.Platform == onAWS && d.Engine == byStepFunctions, // the compile function's image has the go command
+		Logger:   d.log,
 	})
 	if err != nil {
 		return fmt.Errorf("set up builder: %w", err)

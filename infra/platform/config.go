@@ -110,7 +110,7 @@ func Default() Config {
 			Image:         "resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id",
 			Min:           2, Max: 20, TargetPercent: 90, EdgeCount: 2,
 		},
-		Database: Database{Version: "16.6", MinCapacity: 0.5, MaxCapacity: 16, Readers: 1, BackupDays: 14},
+		Database: Database{Version: "17.5", MinCapacity: 0.5, MaxCapacity: 16, Readers: 1, BackupDays: 14},
 		Cache:    Cache{Version: "7.1", NodeType: "cache.t4g.medium", Replicas: 1},
 		LogDays:  30,
 	}

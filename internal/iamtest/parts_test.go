@@ -132,6 +132,7 @@ func (p *program) calls(t *testing.T, name string, root string) []call {
 	if !strings.HasPrefix(root, "(*task") {
 		return r.list()
 	}
+	p.driver(t, r)
 	byName := p.tasks()
 	for _, m := range pipeline.Machines() {
 		for _, s := range m.States {
@@ -152,4 +153,16 @@ func (p *program) calls(t *testing.T, name string, root string) []call {
 	}
 	r.run()
 	return r.list()
+}
+
+// driver has the platform of tasks be the driver of AWS.
+func (p *program) driver(t *testing.T, r *reach) {
+	t.Helper()
+	opened := p.function("internal/platform/aws", "Open")
+	contract := p.byPath[module+"/internal/platform"].Type("Platform").Type()
+	if opened == nil {
+		t.Fatal("there is no driver")
+	}
+	r.add(opened)
+	r.box(opened, opened.Signature.Results().At(0).Type(), contract)
 }
