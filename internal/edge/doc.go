@@ -30,8 +30,14 @@
 //   - The last good state stays: a malformed file keeps the tenant's former
 //     route, an unanswering DNS its former instances, an unreadable directory
 //     everything.
+//   - One tenant's flood, slow or oversized request is refused at its own limits;
+//     no other tenant waits for it.
+//   - What an instance may have seen is sent to another one only if it means the
+//     same twice, and once.
+//   - A certificate is got for a host that a tenant has, and for no other.
 //   - A host has one owner. A host below the platform's domain belongs to the
-//     tenant of that name; any other to whoever had it first.
+//     tenant of that name; any other to whoever had it first, and a tenant that is
+//     gone keeps none from another.
 //
 // One process runs one edge: Caddy's configuration is the process's.
 package edge

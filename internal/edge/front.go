@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -60,7 +61,7 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 	line := access{at: time.Now(), method: r.Method, host: r.Host, path: r.URL.Path, in: r.ContentLength}
 	vw := &viewerWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, request: r,
-		front: f, visit: v, instead: v.agentPage,
+		front: f, visit: v,
 	}
 	defer func() { f.record(&line, v, vw, r) }() // also when the origin breaks off by a panic
 	err := f.pass(vw, r, v, next)
@@ -135,6 +136,51 @@ func (v *visit) static(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	v.origin = was
+	return false
+}
+
+// replace sends what a viewer gets in place of an app's answer, if it gets
+// something else.
+func (v *visit) replace(w *viewerWriter, status int) bool {
+	if p, ok := v.agentPage(status, w.Header()); ok {
+		p.write(w, w.request)
+		return true
+	}
+	return status == http.StatusNotFound && v.fallback(w)
+}
+
+// fallbackName is the file of a release that stands for every page that the app
+// does not know: one whose script knows the pages. A release that has none keeps
+// its app's own answer.
+const fallbackName = "200.html"
+
+// fallback answers a browser that goes to a page with the release's fallback.
+func (v *visit) fallback(w *viewerWriter) bool {
+	r := w.request
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		return false
+	}
+	a := v.entry.assets.Load()
+	if a == nil {
+		return false
+	}
+	file := a.list()[fallbackName]
+	if file == nil {
+		return false
+	}
+	h := w.Header()
+	was := h.Clone()
+	for name := range h {
+		if name != "Set-Cookie" && name != "Vary" {
+			delete(h, name)
+		}
+	}
+	v.origin = "static"
+	if a.serve(w, r, file) {
+		return true
+	}
+	v.origin = "app"
+	maps.Copy(h, was)
 	return false
 }
 

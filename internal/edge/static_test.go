@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -92,6 +93,115 @@ func TestStatic(t *testing.T) {
 	}
 	if in := f.do("POST", "acme.localhost", "/index.html", nil).seen(t).Instance; in != "app" {
 		t.Errorf("POST reached %q", in)
+	}
+}
+
+// A release with a fallback has it sent to browsers for pages the app does not
+// know, and nothing else.
+func TestFallback(t *testing.T) {
+	t.Parallel()
+	f := startEdge(t)
+	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/known":
+			_, _ = io.WriteString(w, "the app's")
+		case "/broken":
+			http.Error(w, "broken", http.StatusInternalServerError)
+		default:
+			w.Header().Set("X-App", "1")
+			w.Header().Set("Content-Length", "9")
+			http.SetCookie(w, &http.Cookie{Name: "a", Value: "b"})
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, "not found")
+		}
+	})
+	for _, name := range []string{"spa", "plain"} {
+		f.tenant(name, app)
+		files := map[string]string{"index.html": "home"}
+		if name == "spa" {
+			files["200.html"] = "<script>routes</script>"
+		}
+		f.route(f.bucket(name, digestA, 2, files))
+		f.awaitStatic(name, digestA)
+	}
+	for name, c := range map[string]struct {
+		method, host, path, accept string
+		status                     int
+		body                       string
+	}{
+		"a page":              {"GET", "spa", "/customers/7", "text/html,*/*", 200, "<script>routes</script>"},
+		"its head":            {"HEAD", "spa", "/customers/7", "text/html", 200, ""},
+		"data":                {"GET", "spa", "/customers/7", "application/json", 404, "not found"},
+		"anything":            {"GET", "spa", "/customers/7", "*/*", 404, "not found"},
+		"a form":              {"POST", "spa", "/customers/7", "text/html", 404, "not found"},
+		"a page of the app":   {"GET", "spa", "/known", "text/html", 200, "the app's"},
+		"an error of the app": {"GET", "spa", "/broken", "text/html", 500, "broken\n"},
+		"a file":              {"GET", "spa", "/", "text/html", 200, "home"},
+		"no fallback":         {"GET", "plain", "/customers/7", "text/html", 404, "not found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := f.do(c.method, c.host+".localhost", c.path, func(r *http.Request) { r.Header.Set("Accept", c.accept) })
+			if res.StatusCode != c.status || res.body != c.body {
+				t.Errorf("%d %q, want %d %q", res.StatusCode, res.body, c.status, c.body)
+			}
+			if name == "a page" && (res.Header.Get("Content-Type") != "text/html; charset=utf-8" || res.Header.Get("Cache-Control") != "no-cache" ||
+				res.Header.Get("X-App") != "" || res.Header.Get("Set-Cookie") == "") {
+				t.Errorf("headers %v", res.Header)
+			}
+		})
+	}
+}
+
+// What can be compressed is, by the edge and not twice; what a cache knows it by
+// goes along.
+func TestCompression(t *testing.T) {
+	t.Parallel()
+	f := startEdge(t)
+	text := strings.Repeat("the same again, ", 1000)
+	f.tenant("acme", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", r.URL.Query().Get("type"))
+		if r.URL.Path == "/encoded" {
+			w.Header().Set("Content-Encoding", "br")
+		}
+		_, _ = io.WriteString(w, text)
+	}))
+	f.route(f.bucket("acme", digestA, 2, map[string]string{"app.js": text}))
+	f.awaitStatic("acme", digestA)
+	for name, c := range map[string]struct{ path, accept, encoding string }{
+		"a page":                {"/?type=text/html", "gzip, deflate, br", "gzip"},
+		"better":                {"/?type=text/html", "gzip, zstd", "zstd"},
+		"not asked for":         {"/?type=text/html", "identity", ""},
+		"an image":              {"/?type=image/png", "gzip", ""},
+		"compressed by the app": {"/encoded?type=text/html", "gzip", "br"},
+		"a file":                {"/app.js", "gzip", "gzip"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := f.do("GET", "acme.localhost", c.path, func(r *http.Request) { r.Header.Set("Accept-Encoding", c.accept) })
+			if res.StatusCode != 200 || res.Header.Get("Content-Encoding") != c.encoding {
+				t.Fatalf("%d %v", res.StatusCode, res.Header)
+			}
+			if small := len(res.body) < len(text)/10; small != (c.encoding == "gzip" || c.encoding == "zstd") {
+				t.Errorf("%d of %d bytes", len(res.body), len(text))
+			}
+			etag := res.Header.Get("Etag")
+			if etag == "" {
+				return
+			}
+			again := f.do("GET", "acme.localhost", c.path, func(r *http.Request) {
+				r.Header.Set("Accept-Encoding", c.accept)
+				r.Header.Set("If-None-Match", etag)
+			})
+			if again.StatusCode != http.StatusNotModified {
+				t.Errorf("asked again with %s: %d", etag, again.StatusCode)
+			}
+		})
+	}
+	res := f.do("GET", "acme.localhost", "/app.js", func(r *http.Request) {
+		r.Header.Set("Accept-Encoding", "gzip")
+		r.Header.Set("Range", "bytes=0-99")
+	})
+	if res.StatusCode != http.StatusPartialContent || res.body != text[:100] {
+		t.Errorf("a range: %d, %d bytes", res.StatusCode, len(res.body))
 	}
 }
 

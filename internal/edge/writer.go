@@ -11,28 +11,25 @@ import (
 // viewer-response function and the policy on the headers, and counts.
 type viewerWriter struct {
 	*caddyhttp.ResponseWriterWrapper
-	request *http.Request
-	front   *front
-	visit   *visit
-	status  int
-	bytes   int64
-	// instead, unless nil, gives the page to be sent in place of the response;
-	// muted is set while the response's own body is let go.
-	instead func(status int, h http.Header) (page, bool)
-	muted   bool
+	request  *http.Request
+	front    *front
+	visit    *visit
+	status   int
+	bytes    int64
+	replaced bool // something else is sent in place of the response …
+	muted    bool // … whose own body is let go
 }
 
 func (w *viewerWriter) WriteHeader(status int) {
-	if w.status == 0 && w.instead != nil {
-		if p, ok := w.instead(status, w.Header()); ok {
-			w.instead = nil
-			p.write(w, w.request)
+	if w.muted {
+		return
+	}
+	if w.status == 0 && status >= http.StatusBadRequest && !w.replaced && w.visit.origin == "app" {
+		w.replaced = true
+		if w.visit.replace(w, status) {
 			w.muted = true
 			return
 		}
-	}
-	if w.muted {
-		return
 	}
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.status = status
