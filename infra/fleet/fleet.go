@@ -45,8 +45,10 @@ const maxLifetime = 14 * 24 * 3600
 
 // New registers a fleet.
 func New(s *aws.Scope, spec Spec) *Fleet {
+	// Container Insights would cost more than a small tenant does: it is paid by the
+	// metric, and has a dozen of each service. What scales and what alarms needs none.
 	cluster := aws.Make(s, "cluster", aws.ECSClusterArgs{
-		Name: spec.Name, Settings: []aws.ECSSetting{{Name: "containerInsights", Value: "enabled"}},
+		Name: spec.Name, Settings: []aws.ECSSetting{{Name: "containerInsights", Value: "disabled"}},
 	})
 	tags := maps.Clone(spec.Tags)
 	if tags == nil {
