@@ -52,6 +52,7 @@ require (
 require (
 	github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager v0.5.7
 	github.com/aws/aws-sdk-go-v2/service/sts v1.52.0
+	github.com/hanwen/go-fuse/v2 v2.12.1
 )
 
 require (

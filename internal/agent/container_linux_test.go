@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -19,7 +20,7 @@ func TestFirstProcessReapsOrphans(t *testing.T) {
 		t.Skip("only root makes a process namespace")
 	}
 	in := newInstance(t)
-	cmd := in.processWith(&syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID})
+	cmd := in.process(func(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID} })
 	in.deploy(map[string]string{"VERSION": "v1"})
 	if pid := in.appState().PID; pid > 100 {
 		t.Fatalf("no namespace of its own: the app has pid %d", pid)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/gitopsd/gitopsd/internal/release"
 )
@@ -76,17 +75,14 @@ func (b *binaries) drop(digest string) {
 	}
 }
 
-// copy brings the executable here and hashes what it wrote. A fork in another
-// thread, between open and close, would inherit the descriptor and make the
-// execution fail with ETXTBSY: hence the lock.
+// copy brings the executable here and hashes what it wrote. It takes no lock: a
+// volume that hangs would keep it, and an app could not be started again.
 func (b *binaries) copy(path, digest string, want release.File) error {
 	src, err := b.vol.OpenBinary(digest)
 	if err != nil {
 		return fmt.Errorf("copy binary: %w", err)
 	}
 	defer src.Close()
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
 	dst, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o500)
 	if err != nil {
 		return fmt.Errorf("copy binary: %w", err)

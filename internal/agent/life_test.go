@@ -178,9 +178,7 @@ func TestStreamsOutliveReload(t *testing.T) {
 }
 
 // process runs the agent as a process of its own.
-func (in *instance) process() *exec.Cmd { return in.processWith(nil) }
-
-func (in *instance) processWith(attr *syscall.SysProcAttr) *exec.Cmd {
+func (in *instance) process(change ...func(*exec.Cmd)) *exec.Cmd {
 	in.t.Helper()
 	in.cfg.Listen, in.cfg.Control = freeAddr(in.t), freeAddr(in.t)
 	in.url, in.ctl = "http://"+in.cfg.Listen, "http://"+in.cfg.Control
@@ -193,7 +191,9 @@ func (in *instance) processWith(attr *syscall.SysProcAttr) *exec.Cmd {
 		in.t.Fatal(err)
 	}
 	cmd := exec.Command(programs.agent, "-config", path)
-	cmd.SysProcAttr = attr
+	for _, f := range change {
+		f(cmd)
+	}
 	if err := cmd.Start(); err != nil {
 		in.t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -74,7 +75,7 @@ func (s *starter) start(path, dir string, env []string, limits Limits, each func
 		// before it can see it dead.
 		s.children.mu.Lock()
 		defer s.children.mu.Unlock()
-		if child, err = launchLimited(path, attr, limits); err == nil {
+		if child, err = launchClosed(path, attr, limits); err == nil {
 			s.children.pids[child.Pid] = true
 		}
 	}
@@ -91,6 +92,20 @@ func (s *starter) start(path, dir string, env []string, limits Limits, each func
 	}()
 	go s.await(p, child, r, read)
 	return p, nil
+}
+
+// launchClosed is launchLimited of a file that was just written. A process that
+// another thread forked meanwhile has it open for writing, until it executes its
+// own program; as long as that takes, this one cannot be executed.
+func launchClosed(path string, attr *os.ProcAttr, limits Limits) (*os.Process, error) {
+	const tries, pause = 200, 5 * time.Millisecond
+	for try := 1; ; try++ {
+		child, err := launchLimited(path, attr, limits)
+		if !errors.Is(err, syscall.ETXTBSY) || try == tries {
+			return child, err
+		}
+		time.Sleep(pause)
+	}
 }
 
 // await sees a child to its end.

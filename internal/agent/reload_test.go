@@ -56,7 +56,7 @@ func TestFirstReleaseAndReplacement(t *testing.T) {
 // no client tries anything twice.
 func TestReloadLosesNoRequest(t *testing.T) {
 	t.Parallel()
-	const clients, reloads, wanted = 8, 100, 20_000
+	const clients, reloads, wanted = 16, 100, 100_000
 	in := newInstance(t).start()
 	digests := []string{
 		in.stage(map[string]string{"VERSION": "a"}), in.stage(map[string]string{"VERSION": "b"}),

@@ -11,8 +11,6 @@ func (s *supervisor) maybeSleep() {
 	after := time.Duration(s.cfg.IdleAfter)
 	switch idle := s.traffic.idle(time.Now()); {
 	case s.serving == nil: // the one that comes next sets the timer
-	case s.newer != nil: // it replaces this one, or fails in a while
-		s.idle.Reset(min(after, time.Second))
 	case idle < after:
 		s.idle.Reset(after - idle)
 	default:
