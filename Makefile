@@ -35,6 +35,10 @@ bench: deps build ## Measure the main path beside its references
 bench-edge: ## Measure the edge beside nginx and Caddy
 	@scripts/bench-edge
 
+.PHONY: bench-reload
+bench-reload: deps build ## Measure the agent beside other reloaders, and 1,000 idle tenants
+	@scripts/bench-reload
+
 bench-forge: deps build ## Measure what happens on GitHub: its stand-in, 1,000 tenants
 	@scripts/bench-forge
 
