@@ -6,7 +6,7 @@ LINT      := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
 TEST_FLAGS ?= -race -timeout 12m
 
-.PHONY: help up test test-aws bench bench-forge bench-edge images lint build deps clean generate
+.PHONY: help up test test-aws bench bench-forge bench-edge bench-aws images lint build deps clean generate
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,7 @@ test-aws: build ## Check what runs on AWS with programs that are not ours
 	@scripts/pulumi-types
 	@scripts/pulumi
 	@scripts/moto
+	@scripts/ministack
 	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/platform/aws/... ./internal/pipeline/asl ./internal/pipeline/sfnrun ./internal/iamtest ./infra/...
 
 bench: deps build ## Measure the main path beside its references
@@ -44,6 +45,11 @@ bench-forge: deps build ## Measure what happens on GitHub: its stand-in, 1,000 t
 
 images: ## Build a cell's images, and push them where REGISTRY says
 	@scripts/images
+
+bench-aws: build ## Measure a thousand tenants on a played AWS that has its rates and latencies
+	@scripts/deps test
+	@scripts/moto
+	@scripts/bench-aws
 
 lint: $(LINT) ## Check style, imports and types (also for macOS)
 	$(GO) vet ./...

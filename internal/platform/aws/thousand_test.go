@@ -70,7 +70,7 @@ func newFleet(t *testing.T, tenants int, faster float64) *fleet {
 			o.Backoff = scaled{retry.NewExponentialJitterBackoff(o.MaxBackoff), faster}
 		})
 	}
-	p := provider.Start(t, provider.Config{AWS: config, Account: awstest.Account, Region: awstest.Region, Services: []string{
+	p := provider.Start(t, provider.Config{AWS: config, Account: awstest.Account, Region: awstest.Region, Poll: sooner(10 * time.Second), Services: []string{
 		"s3", "iam", "efs", "cloudwatch", "ecs", "appautoscaling", "servicediscovery", "route53", "acm", "cloudfront",
 	}})
 	d, err := aws.Open(t.Context(), aws.Config{
@@ -190,36 +190,36 @@ func (f *fleet) deprovision(ctx context.Context, n int) error {
 	return nil
 }
 
-// report logs what a phase took, of each service and of the calls that were most.
+// report logs what a phase took, its calls of each service, and which of AWS's
+// rates bound it most: with nothing else in the way, it takes so long.
 func (f *fleet) report(t *testing.T, phase string, tenants int, took time.Duration) {
 	t.Helper()
 	uses := f.cell.Uses()
 	f.cell.Forget()
-	type sum struct{ calls, throttled, most int }
-	services := make(map[string]*sum)
+	var all awstest.Use
+	services := make(map[string]awstest.Use)
 	for name, u := range uses {
 		service, _, _ := strings.Cut(name, ".")
-		if services[service] == nil {
-			services[service] = new(sum)
-		}
 		s := services[service]
-		s.calls, s.throttled, s.most = s.calls+u.Calls, s.throttled+u.Throttled, max(s.most, u.Most)
+		s.Calls, s.Throttled, s.Most = s.Calls+u.Calls, s.Throttled+u.Throttled, max(s.Most, u.Most)
+		services[service] = s
+		all.Calls, all.Throttled = all.Calls+u.Calls, all.Throttled+u.Throttled
 	}
-	onAWS := time.Duration(float64(took) * f.faster)
-	t.Logf("%s: %d tenants in %s, which stands for %s on AWS (%.1f s a tenant, %d at a time), %d steps tried again",
-		phase, tenants, took.Round(time.Second), onAWS.Round(time.Second), onAWS.Seconds()/float64(tenants), together, f.retries.Swap(0))
+	t.Logf("%s: %d tenants in %s; %d calls (%.1f a tenant), %d of them throttled before; %d steps tried again",
+		phase, tenants, took.Round(100*time.Millisecond), all.Calls, float64(all.Calls)/float64(tenants), all.Throttled, f.retries.Swap(0))
 	for _, name := range slices.Sorted(maps.Keys(services)) {
-		s := services[name]
-		if s.calls == 0 {
-			continue
+		if s := services[name]; s.Calls > 0 {
+			t.Logf("  %-26s %7d calls, %6d throttled, at most %3d of a kind at a time", name, s.Calls, s.Throttled, s.Most)
 		}
-		t.Logf("  %-26s %7d calls, %6d throttled, at most %3d at a time of one kind", name, s.calls, s.throttled, s.most)
 	}
 	names := slices.SortedFunc(maps.Keys(uses), func(a, b string) int { return uses[b].Throttled - uses[a].Throttled })
-	for _, name := range names[:min(len(names), 8)] {
+	for _, name := range names[:min(len(names), 5)] {
 		if u := uses[name]; u.Throttled > 0 {
-			t.Logf("  throttled most: %-50s %d of %d", name, u.Throttled, u.Calls+u.Throttled)
+			t.Logf("  throttled most: %s, %d of %d", name, u.Throttled, u.Calls+u.Throttled)
 		}
+	}
+	for _, b := range awstest.Bounds(uses)[:3] {
+		t.Logf("  AWS's rate of %s (%g a second: %s): %d calls take %s", b.Calls, b.PerSecond, b.Source, b.Number, b.Least.Round(time.Second))
 	}
 }
 

@@ -1,7 +1,9 @@
 package awstest
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -162,6 +164,40 @@ func (p *pace) admit(call string) (took time.Duration, ok bool) {
 	}
 	took, _ = lookUp(p.latencies, call)
 	return took, true
+}
+
+// Bound is how long calls take at the least, by a limit.
+type Bound struct {
+	Limit
+	Number int
+	Least  time.Duration
+}
+
+// Bounds returns how long calls take on AWS, by each of its limits alone, the
+// longest first.
+func Bounds(uses map[string]Use) []Bound {
+	limits := AWSLimits()
+	of := make(map[string]int)
+	for i, l := range limits {
+		for _, name := range strings.Fields(l.Calls) {
+			of[name] = i
+		}
+	}
+	bounds := make([]Bound, len(limits))
+	for i, l := range limits {
+		bounds[i].Limit = l
+	}
+	for name, u := range uses {
+		if i, ok := lookUp(of, name); ok {
+			bounds[i].Number += u.Calls
+		}
+	}
+	for i := range bounds {
+		b := &bounds[i]
+		b.Least = time.Duration(math.Max(0, float64(b.Number)-b.Burst) / b.PerSecond * float64(time.Second))
+	}
+	slices.SortStableFunc(bounds, func(a, b Bound) int { return cmp.Compare(b.Least, a.Least) })
+	return bounds
 }
 
 // Use is how much of one call there was.

@@ -172,7 +172,7 @@ var distribution = real{
 			if err != nil {
 				return err
 			}
-			if err := pause(ctx); err != nil {
+			if err := c.pause(ctx); err != nil {
 				return err
 			}
 		}
@@ -270,7 +270,7 @@ var distributionTenant = real{
 			if err != nil {
 				return err
 			}
-			if err := pause(ctx); err != nil {
+			if err := c.pause(ctx); err != nil {
 				return err
 			}
 		}
@@ -278,11 +278,11 @@ var distributionTenant = real{
 }
 
 // pause waits before what is slow is looked at again.
-func pause(ctx context.Context) error {
+func (c *clients) pause(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return fmt.Errorf("it takes too long: %w", ctx.Err())
-	case <-time.After(20 * time.Millisecond):
+	case <-time.After(c.poll):
 		return nil
 	}
 }

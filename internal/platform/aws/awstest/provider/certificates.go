@@ -54,7 +54,7 @@ var certificate = real{
 			if !code(err, "ResourceInUseException") {
 				return gone(err)
 			}
-			if err := pause(ctx); err != nil {
+			if err := c.pause(ctx); err != nil {
 				return err
 			}
 		}

@@ -1,10 +1,12 @@
 package provider
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/acm"
@@ -22,6 +24,8 @@ import (
 
 // clients reach the played AWS.
 type clients struct {
+	poll time.Duration // between two looks at what is slow
+
 	s3           *s3.Client
 	iam          *iam.Client
 	logs         *cloudwatchlogs.Client
@@ -34,10 +38,11 @@ type clients struct {
 	certificates *acm.Client
 }
 
-func newClients(c awssdk.Config) clients {
+func newClients(c awssdk.Config, poll time.Duration) clients {
 	return clients{
-		s3:  s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = true }),
-		iam: iam.NewFromConfig(c), logs: cloudwatchlogs.NewFromConfig(c), efs: efs.NewFromConfig(c),
+		poll: cmp.Or(poll, 20*time.Millisecond),
+		s3:   s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = true }),
+		iam:  iam.NewFromConfig(c), logs: cloudwatchlogs.NewFromConfig(c), efs: efs.NewFromConfig(c),
 		ecs: ecs.NewFromConfig(c), scaling: applicationautoscaling.NewFromConfig(c), discovery: servicediscovery.NewFromConfig(c),
 		zones: route53.NewFromConfig(c), cdn: cloudfront.NewFromConfig(c), certificates: acm.NewFromConfig(c),
 	}

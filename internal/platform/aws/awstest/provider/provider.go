@@ -22,6 +22,8 @@ type Config struct {
 	Region   string
 	// Latency is how long each create, update and delete takes at least.
 	Latency time.Duration
+	// Poll is between two looks at what takes AWS long; 0: 20 ms.
+	Poll time.Duration
 }
 
 // Provider is a provider that listens until its test ends.
@@ -55,7 +57,7 @@ func Start(tb testing.TB, c Config) *Provider {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &Provider{c: c, clients: newClients(c.AWS), port: l.Addr().(*net.TCPAddr).Port, live: make(map[string]*Resource)}
+	p := &Provider{c: c, clients: newClients(c.AWS, c.Poll), port: l.Addr().(*net.TCPAddr).Port, live: make(map[string]*Resource)}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
 	pulumirpc.RegisterResourceProviderServer(server, p)
 	done := make(chan struct{})
