@@ -235,7 +235,7 @@ func story(t *testing.T, f *forge) {
 		if err != nil {
 			return err
 		}
-		return expectStatus(r, http.StatusNotFound)
+		return expectStatus(r, http.StatusGone)
 	})
 	if before == dropped {
 		t.Fatal("nothing was merged")

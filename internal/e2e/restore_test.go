@@ -29,7 +29,7 @@ func TestDeletionIsReversible(t *testing.T) {
 	w.remove("tenants/one.yaml")
 	gone := w.commit("Delete one")
 	w.done(gone)
-	w.routed("one", http.StatusNotFound)
+	w.routed("one", http.StatusGone)
 	if out, _ := w.succeeds("tombstones"); !strings.Contains(out, "one") || !strings.Contains(out, gone[:7]) {
 		t.Errorf("tombstones: %s", out)
 	}

@@ -3,8 +3,6 @@ package local_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -155,30 +153,6 @@ func TestPlatform(t *testing.T) {
 		{"what it takes", footprint},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, w) })
-	}
-}
-
-// byTLS asks a tenant's host by TLS, trusting the edge's own authority.
-func byTLS(t *testing.T, w *world) {
-	pem, err := os.ReadFile(filepath.Join(w.driver.Dir(), "edge", "tls", "pki", "authorities", "local", "root.crt"))
-	roots := x509.NewCertPool()
-	if err != nil || !roots.AppendCertsFromPEM(pem) {
-		t.Fatalf("root of the edge's authority: %v", err)
-	}
-	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, w.secure)
-		},
-	}
-	defer transport.CloseIdleConnections()
-	res, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get("https://left.localhost/env")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK || res.ProtoMajor != 2 {
-		t.Errorf("%s %s", res.Proto, res.Status)
 	}
 }
 
