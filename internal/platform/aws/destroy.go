@@ -41,6 +41,9 @@ func (d *Driver) destroy(ctx context.Context, r *record) error {
 			return err
 		}
 	}
+	if err := d.removeNotice(ctx, r.Tenant, r); err != nil {
+		return err
+	}
 	if err := OpenBucket(d.c.AWS, d.named(r.Tenant).BucketName()).Empty(ctx, d.owner, r.Tenant); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	cell "github.com/gitopsd/gitopsd/infra/platform"
 	infra "github.com/gitopsd/gitopsd/infra/tenant"
 	"github.com/gitopsd/gitopsd/internal/fault"
+	"github.com/gitopsd/gitopsd/internal/platform"
 )
 
 // Config configures the driver.
@@ -65,6 +66,8 @@ type Driver struct {
 	sealed  map[string]bool // clusters, by endpoint; "" for the cell's
 	closing func() error    // once
 }
+
+var _ platform.Platform = (*Driver)(nil)
 
 // Open returns the driver of a cell. It connects to nothing yet.
 func Open(ctx context.Context, c Config) (*Driver, error) {

@@ -31,7 +31,7 @@ var kinds = []struct {
 	{kind: fault.Conflict, codes: []string{"PreconditionFailed", "InvalidIfMatchVersion", "ConditionalRequestConflict"}, endings: []string{
 		"ConflictException", "AlreadyExists", "AlreadyExistsException", "AlreadyExistsFault", "CNAMEAlreadyExists",
 	}},
-	{kind: fault.NotFound, codes: []string{"NoSuchBucket", "NoSuchKey", "NotFound", "AccessPointNotFound"}, endings: []string{
+	{kind: fault.NotFound, codes: []string{"NoSuchBucket", "NoSuchKey", "NoSuchEntity", "NotFound", "AccessPointNotFound"}, endings: []string{
 		"NotFoundException", "NotFound", "NotFoundFault", "EntityNotFound",
 	}},
 	// A quota: more of the same does not help, a person does.

@@ -6,6 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+
 	infra "github.com/gitopsd/gitopsd/infra/tenant"
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform"
@@ -78,10 +81,31 @@ func (d *Driver) unblocked(ctx context.Context, r *record) error {
 	}
 	bucket := OpenBucket(d.c.AWS, d.named(r.Tenant).BucketName())
 	there, err := bucket.Present(ctx)
-	if err != nil || !there {
+	if err == nil && there {
+		err = bucket.Owned(ctx, d.owner, r.Tenant)
+	}
+	if err != nil {
 		return err
 	}
-	return bucket.Owned(ctx, d.owner, r.Tenant)
+	if _, err := d.ownService(ctx, r); err != nil {
+		return err
+	}
+	return d.ownLogs(ctx, r.Tenant)
+}
+
+// ownLogs fails if a group of logs of the tenant's name is somebody else's.
+func (d *Driver) ownLogs(ctx context.Context, tenant string) error {
+	name := d.named(tenant).LogGroupName()
+	out, err := d.logs.ListTagsForResource(ctx, &cloudwatchlogs.ListTagsForResourceInput{
+		ResourceArn: awssdk.String("arn:aws:logs:" + d.shared.Region + ":" + d.shared.Account + ":log-group:" + name),
+	})
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return failure("look at log group "+name, err)
+	}
+	return d.owner.check("log group", name, tenant, out.Tags)
 }
 
 // up has the tenant's stack as its record says. Of one that was not made whole, or

@@ -129,7 +129,8 @@ func (d *Driver) edgeLooks(tenant string, r *record) []sight {
 	}
 	list := []sight{
 		{"bucket", named.BucketName(), false, OpenBucket(d.c.AWS, named.BucketName()).Present},
-		{"route", tenant, false, onDisk(d.routeFile(tenant))},
+		{"route", tenant, false, d.routed(tenant, false)},
+		{"notice", tenant, true, d.routed(tenant, true)},
 		{"address", host, edge == infra.EdgeWildcard, func(ctx context.Context) (bool, error) { return d.looker.address(ctx, d.shared.ZoneID, host) }},
 		{"distribution-tenant", named.DistributionTenantName(), edge != infra.EdgeTenant, func(ctx context.Context) (bool, error) {
 			return d.looker.distributionTenant(ctx, named.DistributionTenantName())

@@ -79,7 +79,7 @@ func (d *Driver) ActivateStatic(ctx context.Context, tenant, digest string) erro
 				return err
 			}
 		}
-		if len(r.Hosts) == 0 {
+		if r.Phase != running || len(r.Hosts) == 0 {
 			return nil // out of traffic: the route says it when it comes back
 		}
 		given, _, err := d.secrets.Load(ctx, tenant)

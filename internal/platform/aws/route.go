@@ -21,7 +21,14 @@ type route struct {
 	Static  string   `json:"static"`
 	EdgeKey string   `json:"edgeKey"`
 	Serial  uint64   `json:"serial"`
+	State   string   `json:"state,omitempty"`
 }
+
+// States of a route that leads nowhere.
+const (
+	stopped = "stopped" // the hosts answer 503: the tenant comes back
+	gone    = "gone"    // the hosts answer 410
+)
 
 func (d *Driver) routeFile(tenant string) string {
 	return filepath.Join(d.c.Volumes, ".edge", "routes", tenant+".json")
@@ -75,24 +82,53 @@ func (d *Driver) writeRoute(ctx context.Context, r *record, hosts []string, edge
 		return err
 	}
 	want.Serial = r.Serial
-	if err := os.MkdirAll(filepath.Dir(d.routeFile(r.Tenant)), 0o700); err != nil {
-		return fmt.Errorf("routes of the edge: %w", err)
-	}
-	return durable.WriteJSON(d.routeFile(r.Tenant), want, 0o600, durable.Owner{})
+	return d.putRoute(want)
 }
 
-// RemoveRoute implements platform.Platform. CloudFront follows within seconds.
+// RemoveRoute implements platform.Platform. The edge follows within seconds.
 func (d *Driver) RemoveRoute(ctx context.Context, tenant string) error {
 	return d.locked(ctx, "remove route", tenant, func() error {
 		r, err := d.load(ctx, tenant)
 		if err != nil {
 			return err
 		}
-		return d.unroute(ctx, tenant, r)
+		return d.unroute(ctx, tenant, r, stopped)
 	})
 }
 
-func (d *Driver) unroute(ctx context.Context, tenant string, r *record) error {
+// Entomb implements platform.Platform.
+func (d *Driver) Entomb(ctx context.Context, tenant string) error {
+	return d.locked(ctx, "say that it is gone", tenant, func() error {
+		r, err := d.load(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		return d.unroute(ctx, tenant, r, gone)
+	})
+}
+
+// unroute has the edge lead to the tenant no more: its hosts answer as the notice
+// says, and those of a tenant that is not known nothing at all. One that is said to
+// be gone does not become one that comes back.
+func (d *Driver) unroute(ctx context.Context, tenant string, r *record, notice string) error {
+	if r == nil {
+		return d.removeNotice(ctx, tenant, nil)
+	}
+	var have route
+	there, err := durable.ReadJSON(d.routeFile(tenant), &have)
+	if err == nil && there && (have.State == notice || have.State == gone) {
+		return nil
+	}
+	hosts := r.Hosts
+	if len(hosts) == 0 {
+		hosts = d.named(tenant).Tenant.Hosts
+	}
+	return d.putRoute(route{Tenant: tenant, Hosts: hosts, Serial: max(r.Serial, have.Serial), State: notice})
+}
+
+// removeNotice has the CDN and the edge know nothing more of a tenant that is out of
+// traffic.
+func (d *Driver) removeNotice(ctx context.Context, tenant string, r *record) error {
 	if err := d.hosts.change(ctx, tenant, nil, d.hostsOf(tenant, r)); err != nil {
 		return err
 	}
@@ -104,6 +140,25 @@ func (d *Driver) unroute(ctx context.Context, tenant string, r *record) error {
 	}
 	r.Hosts = nil
 	return d.save(ctx, r)
+}
+
+// putRoute writes the edge's file of a tenant.
+func (d *Driver) putRoute(r route) error {
+	file := d.routeFile(r.Tenant)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("routes of the edge: %w", err)
+	}
+	return durable.WriteJSON(file, r, 0o600, durable.Owner{})
+}
+
+// routed reports whether the edge leads to the tenant, or, with notice, whether it
+// says that the tenant is stopped or gone.
+func (d *Driver) routed(tenant string, notice bool) func(context.Context) (bool, error) {
+	return func(context.Context) (bool, error) {
+		var have route
+		there, err := durable.ReadJSON(d.routeFile(tenant), &have)
+		return there && (have.State != "") == notice, err
+	}
 }
 
 // hostsOf returns every host that may lead to the tenant.

@@ -34,7 +34,9 @@ func newServices(c awssdk.Config, poll time.Duration) *services {
 // describe returns a service that is there, or nil: ECS remembers those that were
 // deleted for a while.
 func (s *services) describe(ctx context.Context, at Service) (*ecstypes.Service, error) {
-	out, err := s.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: awssdk.String(at.Cluster), Services: []string{at.Name}})
+	out, err := s.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
+		Cluster: awssdk.String(at.Cluster), Services: []string{at.Name}, Include: []ecstypes.ServiceField{ecstypes.ServiceFieldTags},
+	})
 	if isCode(err, "ClusterNotFoundException") { // its own, which is gone
 		return nil, nil
 	}
@@ -219,11 +221,26 @@ func (d *Driver) serviceOf(r *record) Service {
 	return s
 }
 
+// ownService returns the tenant's service, or nil. One that is somebody else's is a
+// fault.Conflict.
+func (d *Driver) ownService(ctx context.Context, r *record) (*ecstypes.Service, error) {
+	at := d.serviceOf(r)
+	service, err := d.services.describe(ctx, at)
+	if err != nil || service == nil {
+		return nil, err
+	}
+	tags := make(map[string]string)
+	for _, t := range service.Tags {
+		tags[awssdk.ToString(t.Key)] = awssdk.ToString(t.Value)
+	}
+	return service, d.owner.check("service", at.Name, r.Tenant, tags)
+}
+
 // runTasks has the tenant's service want at least the least number of tasks, and
 // the autoscaler look after it.
 func (d *Driver) runTasks(ctx context.Context, r *record) error {
 	at := d.serviceOf(r)
-	service, err := d.services.describe(ctx, at)
+	service, err := d.ownService(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -254,7 +271,7 @@ func (d *Driver) renew(ctx context.Context, r *record, given Credentials) error 
 	}
 	at := d.serviceOf(r)
 	if r.Phase == running {
-		service, err := d.services.describe(ctx, at)
+		service, err := d.ownService(ctx, r)
 		if err != nil {
 			return err
 		}
@@ -299,14 +316,14 @@ func (d *Driver) drain(ctx context.Context, tenant string, r *record) error {
 			return err
 		}
 	}
-	if err := d.unroute(ctx, tenant, r); err != nil {
+	if err := d.unroute(ctx, tenant, r, stopped); err != nil {
 		return err
 	}
 	if r == nil {
 		return nil
 	}
 	at := d.serviceOf(r)
-	service, err := d.services.describe(ctx, at)
+	service, err := d.ownService(ctx, r)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func life(t *testing.T, s *suite) {
 	s.absent(t, name)
 	c := s.config(name)
 	run(t, 2, s.provision(c))
-	if status, body, err := s.ask(t.Context(), http.MethodGet, name, "/env", nil); err != nil || status != http.StatusServiceUnavailable {
+	if status, body, err := s.answered(t, http.StatusServiceUnavailable, http.MethodGet, name, "/env", nil); err != nil || status != http.StatusServiceUnavailable {
 		t.Errorf("without a release: status %d, want 503: %s (%v)", status, body, err)
 	}
 	missing, err := s.p.MissingSecrets(t.Context(), name, []string{"TOKEN"})
@@ -63,7 +63,7 @@ func life(t *testing.T, s *suite) {
 	}
 	run(t, 2, s.deprovision(name))
 	s.absent(t, name)
-	if status, _, err := s.ask(t.Context(), http.MethodGet, name, "/", nil); err != nil || status != http.StatusNotFound {
+	if status, _, err := s.answered(t, http.StatusNotFound, http.MethodGet, name, "/", nil); err != nil || status != http.StatusNotFound {
 		t.Errorf("after its end: status %d, %v", status, err)
 	}
 }

@@ -18,6 +18,9 @@ import (
 type Env struct {
 	Domain string // the platform's
 	Edge   string // host:port where a tenant's hosts are served over HTTP
+	// Late says that the edge follows what a method did within seconds, and not by
+	// the time the method returns: other hosts write its routes and records.
+	Late bool
 	// SetSecret stores the value of a tenant's secret.
 	SetSecret func(ctx context.Context, tenant, name, value string) error
 	// Obstruct puts an object in the way of each kind of thing: one that has

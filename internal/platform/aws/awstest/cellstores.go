@@ -163,7 +163,10 @@ func (c *Cell) secretValue(ctx context.Context, valueFrom string) (string, error
 		return "", fmt.Errorf("AccessDeniedException: the execution role may not read %s", valueFrom)
 	}
 	parts := strings.Split(valueFrom, ":")
-	in := &secretsmanager.GetSecretValueInput{SecretId: awssdk.String(strings.Join(parts[:min(len(parts), 7)], ":"))}
+	in := &secretsmanager.GetSecretValueInput{
+		SecretId:     awssdk.String(strings.Join(parts[:min(len(parts), 7)], ":")),
+		VersionStage: awssdk.String("AWSCURRENT"), // moto's own default is the version that was put last
+	}
 	key := ""
 	if len(parts) > 7 {
 		if len(parts) != 10 {

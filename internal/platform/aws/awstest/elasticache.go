@@ -84,6 +84,8 @@ func (c *ElastiCache) serve(operation string, w http.ResponseWriter, r *http.Req
 		out, no = answer(r, c.listTags)
 	case "AddTagsToResource":
 		out, no = answer(r, c.addTags)
+	case "DescribeReplicationGroups": // no tenant has one of its own here
+		no = &refusal{"ReplicationGroupNotFoundFault", "There is none."}
 	default:
 		no = &refusal{"InvalidAction", operation + " is not played"}
 	}

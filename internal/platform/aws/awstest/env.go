@@ -28,7 +28,7 @@ func (c *Cell) Env(tb testing.TB, setSecret func(ctx context.Context, tenant, na
 	c.edge.Do(func() { c.edgeAddr = c.startEdge(tb) })
 	in := c.Obstructions()
 	return platformtest.Env{
-		Domain: Domain, Edge: c.edgeAddr, SetSecret: setSecret,
+		Domain: Domain, Edge: c.edgeAddr, Late: true, SetSecret: setSecret,
 		Obstruct: map[string]func(*testing.T, string) func(){
 			"EnsureInfrastructure": in["service"], "DestroyInfrastructure": in["bucket"],
 			"EnsureDatabase": in["database"], "DropDatabase": in["role"], "EnsureCacheUser": in["cache user"], "DropCacheUser": in["cache user"],

@@ -2,7 +2,9 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -139,7 +141,7 @@ var publicAccess = put(
 
 var bucketPolicy = put(
 	func(ctx context.Context, c *clients, name string, in Properties) error {
-		_, err := c.s3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &name, Policy: awssdk.String(text(in, "policy"))})
+		_, err := c.s3.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: &name, Policy: awssdk.String(judged(text(in, "policy")))})
 		return err
 	},
 	func(ctx context.Context, c *clients, id string, in Properties) (Properties, error) {
@@ -147,13 +149,36 @@ var bucketPolicy = put(
 		if err != nil {
 			return nil, gone(err)
 		}
-		return Properties{"policy": sameDocument(text(in, "policy"), awssdk.ToString(out.Policy))}, nil
+		asked, there := text(in, "policy"), awssdk.ToString(out.Policy)
+		if sent := judged(asked); sameDocument(sent, there) == sent {
+			there = asked
+		}
+		return Properties{"policy": there}, nil
 	},
 	func(ctx context.Context, c *clients, id string) error {
 		_, err := c.s3.DeleteBucketPolicy(ctx, &s3.DeleteBucketPolicyInput{Bucket: &id})
 		return err
 	},
 )
+
+// judged returns a policy without what it denies under a condition: moto does not
+// look at conditions, and would deny it always.
+func judged(policy string) string {
+	var p map[string]any
+	if json.Unmarshal([]byte(policy), &p) != nil {
+		return policy
+	}
+	statements, _ := p["Statement"].([]any)
+	p["Statement"] = slices.DeleteFunc(statements, func(v any) bool {
+		s, _ := v.(map[string]any)
+		return s["Effect"] == "Deny" && s["Condition"] != nil
+	})
+	b, err := json.Marshal(p)
+	if err != nil {
+		return policy
+	}
+	return string(b)
+}
 
 // lifecycle is the rules as the provider has them.
 type lifecycle struct {
