@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -22,8 +21,6 @@ const (
 	// idleTimeout of public connections is longer than the edge keeps them, so
 	// that the edge, which knows what is in flight, is the one to close them.
 	idleTimeout = 5 * time.Minute
-	// restAfter is how long there was no request when memory is given back.
-	restAfter = 10 * time.Second
 	// lastAnswers is for the control port's clients, when all else has ended.
 	lastAnswers = 2 * time.Second
 )
@@ -40,6 +37,7 @@ type Agent struct {
 	super   *supervisor
 	proxy   *proxy
 	control *control
+	rest    *rest
 	ended   chan struct{}
 }
 
@@ -88,7 +86,9 @@ func New(cfg Config, log *slog.Logger) (_ *Agent, err error) {
 		launcher: &launcher{cfg: cfg, vol: vol, starter: a.starter, binaries: bin, log: a.output,
 			oom: watchOOM(cfg.Limits.Groups, cfg.hidden)},
 	}
+	a.rest = &rest{traffic: traffic, alone: cfg.alone}
 	a.proxy = newProxy(cfg.EdgeKey, router, traffic, discard())
+	a.proxy.rest = a.rest
 	a.control = &control{
 		key: []byte(cfg.ControlKey), board: a.super.board, ring: ring, ended: a.ended,
 		inFlight: a.proxy.traffic.inFlight.Load,
@@ -145,7 +145,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	go serve(public, a.public)
 	go serve(private, a.private)
 	go a.starter.reapOrphans(ctx)
-	go a.giveBack(ctx)
+	go a.rest.run(ctx)
 	a.log.Info("agent runs", "listen", a.public.Addr().String(), "control", a.private.Addr().String())
 
 	a.super.run(ctx)
@@ -165,29 +165,6 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	default:
 		return nil
-	}
-}
-
-// giveBack returns memory to the system when traffic has stopped: an idle
-// tenant's agent stays small whatever it carried before.
-func (a *Agent) giveBack(ctx context.Context) {
-	tick := time.NewTicker(restAfter)
-	defer tick.Stop()
-	const times = 2 // what is pooled survives one collection
-	seen, given := uint64(0), 0
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		switch now := a.proxy.traffic.requests.Load(); {
-		case now != seen:
-			seen, given = now, 0
-		case given < times:
-			debug.FreeOSMemory()
-			given++
-		}
 	}
 }
 

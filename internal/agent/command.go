@@ -38,6 +38,7 @@ func Main(args []string, stderr io.Writer) error {
 	if *checking {
 		return check(cfg.Control)
 	}
+	cfg.alone = true
 	if cfg.hidden {
 		if err := hide(); err != nil {
 			return fmt.Errorf("keep the environment from the app: %w", err)

@@ -48,6 +48,7 @@ type Config struct {
 
 	values map[string]string // instead of Environment: of a container
 	hidden bool              // the keys are in the process's environment
+	alone  bool              // the process is the agent's own
 }
 
 // Load reads a configuration file and fills in the defaults.

@@ -26,6 +26,7 @@ type proxy struct {
 	key     []byte
 	router  *router
 	traffic *traffic
+	rest    *rest
 	reverse httputil.ReverseProxy
 }
 
@@ -70,6 +71,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	p.rest.end()
 	p.traffic.requests.Add(1)
 	p.traffic.inFlight.Add(1)
 	defer func() {

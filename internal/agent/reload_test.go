@@ -56,8 +56,25 @@ func TestFirstReleaseAndReplacement(t *testing.T) {
 // no client tries anything twice.
 func TestReloadLosesNoRequest(t *testing.T) {
 	t.Parallel()
-	const clients, reloads, wanted = 16, 100, 100_000
-	in := newInstance(t).start()
+	for name, tc := range map[string]struct {
+		start           func(*instance)
+		reloads, wanted int
+	}{
+		"in this process":         {func(in *instance) { in.start() }, 30, 5_000},
+		"as a process of its own": {func(in *instance) { in.process() }, 100, 100_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := newInstance(t)
+			tc.start(in)
+			reloadUnderLoad(t, in, tc.reloads, int64(tc.wanted))
+		})
+	}
+}
+
+func reloadUnderLoad(t *testing.T, in *instance, reloads int, wanted int64) {
+	t.Helper()
+	const clients = 16
 	digests := []string{
 		in.stage(map[string]string{"VERSION": "a"}), in.stage(map[string]string{"VERSION": "b"}),
 		in.stage(map[string]string{"VERSION": "c", "DELAY": "30ms"}),
@@ -77,7 +94,7 @@ func TestReloadLosesNoRequest(t *testing.T) {
 					return
 				default:
 				}
-				body := strings.Repeat(fmt.Sprintf("%d-%d ", c, n), 1+n%3*200+n%16/15*6000)
+				body := strings.Repeat(fmt.Sprintf("%d-%d ", c, n), 1+n%3*200+n%64/63*6000)
 				requests.Add(1)
 				if err := echo(client, in.url, body); err != nil && failures.Add(1) < 5 {
 					t.Error(err)
@@ -85,7 +102,7 @@ func TestReloadLosesNoRequest(t *testing.T) {
 			}
 		})
 	}
-	for i := 1; i <= reloads || (requests.Load() < wanted && i < 10*reloads); i++ {
+	for i := 1; i <= reloads || (requests.Load() < wanted && i < 20*reloads); i++ {
 		p := in.publish(digests[i%len(digests)])
 		in.ring()
 		if r := in.await(p.Seq); r.Seq < p.Seq {
