@@ -40,6 +40,7 @@ type app struct {
 	settings string // digest of the environment file it was started with
 	proc     *process
 	up       *upstream
+	fixed    bool // it listens on a port of its own choice: no other can beside it
 	out      *tail
 	memory   int64    // its limit, in bytes; 0 for none
 	oom      oomWatch // and what that counted before the start
@@ -97,10 +98,11 @@ type launcher struct {
 // startError is a start that failed, with the app's last words.
 type startError struct {
 	err  error
+	text string // of err, without secrets
 	tail []string
 }
 
-func (e *startError) Error() string { return e.err.Error() }
+func (e *startError) Error() string { return e.text }
 func (e *startError) Unwrap() error { return e.err }
 
 // errAnswer is a health check with another answer than 200.
@@ -216,7 +218,7 @@ func (l *launcher) try(ctx context.Context, p release.Pointer, b build, path str
 		a.proc.signal(syscall.SIGKILL)
 		<-a.proc.exited
 		// The reason may quote the app's own answer.
-		return nil, &startError{err: errors.New(mask.Replace(err.Error())), tail: a.out.snapshot()}
+		return nil, &startError{err: err, text: mask.Replace(err.Error()), tail: a.out.snapshot()}
 	}
 	return a, nil
 }
@@ -252,11 +254,29 @@ func (a *app) awaitHealthy(ctx context.Context, timeout time.Duration) error {
 		if err == nil {
 			return a.confirm()
 		}
+		if pause == slowestProbe && errors.Is(err, errRefused) {
+			a.follow()
+		}
 		// An answer, once there was one, tells more than that the time was over.
 		if ctx.Err() == nil && !(errors.Is(last, errAnswer) && timedOut(err)) {
 			last = err
 		}
 	}
+}
+
+// follow goes to where an app that takes no notice of PORT listens instead. An
+// app with several ports is left alone: which is meant cannot be known.
+func (a *app) follow() {
+	ports := listensOn(a.proc.pid)
+	if len(ports) != 1 {
+		return
+	}
+	addr := net.JoinHostPort("127.0.0.1", ports[0])
+	if addr == a.up.addr {
+		return
+	}
+	a.up.close()
+	a.up, a.fixed = newUpstream(addr), true
 }
 
 func timedOut(err error) bool {

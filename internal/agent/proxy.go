@@ -153,6 +153,7 @@ func (p *proxy) rewrite(pr *httputil.ProxyRequest) {
 	out.URL.Host = out.Host
 	out.URL.RawQuery = pr.In.URL.RawQuery // also one that Go cannot parse
 	delete(out.Header, edgeHeader)
+	delete(out.Header, "Expect") // the server here tells the client to go on as the body is read
 	if len(p.key) == 0 {
 		pr.SetXForwarded()
 		return

@@ -37,5 +37,5 @@ func (s *supervisor) awake(ctx context.Context) {
 		return
 	}
 	s.board.update(func(r *Report) { r.Wakes++ })
-	s.again = s.begin(ctx, s.good.pointer, &s.good.build)
+	s.again = s.begin(ctx, s.good.pointer, &s.good.build, nil)
 }

@@ -51,6 +51,7 @@ type supervisor struct {
 type attempt struct {
 	pointer release.Pointer
 	cancel  context.CancelFunc
+	instead bool // of the app that served, which had to go first
 }
 
 type result struct {
@@ -150,7 +151,7 @@ func (s *supervisor) consider(ctx context.Context, p release.Pointer) {
 		s.router.point(target{phase: Starting})
 		s.board.update(func(r *Report) { r.Phase = Starting })
 	}
-	s.newer = s.begin(ctx, p, nil)
+	s.newer = s.begin(ctx, p, nil, nil)
 }
 
 // present returns the app that serves, or would if there was a request.
@@ -162,12 +163,15 @@ func (s *supervisor) present() *app {
 }
 
 // begin starts an app beside the loop. b is what to start if not what the
-// volume has for p.
-func (s *supervisor) begin(ctx context.Context, p release.Pointer, b *build) *attempt {
+// volume has for p; first, if not nil, is what must be gone before.
+func (s *supervisor) begin(ctx context.Context, p release.Pointer, b *build, first *retirement) *attempt {
 	ctx, cancel := context.WithCancel(ctx)
-	at := &attempt{pointer: p, cancel: cancel}
+	at := &attempt{pointer: p, cancel: cancel, instead: first != nil}
 	s.wg.Go(func() {
 		defer cancel()
+		if first != nil {
+			<-first.done // it has a deadline
+		}
 		a, err := s.launcher.launch(ctx, p, b)
 		select {
 		case s.results <- result{attempt: at, app: a, err: err}:
@@ -208,13 +212,17 @@ func (s *supervisor) settle(ctx context.Context, r result) {
 	if ctx.Err() != nil {
 		return
 	}
+	if newer && s.serving != nil && s.serving.fixed && errors.Is(r.err, errPortTaken) {
+		s.replace(ctx, r.attempt.pointer)
+		return
+	}
 	s.log.Error("release did not get healthy", "seq", r.attempt.pointer.Seq,
 		"release", short(r.attempt.pointer.SHA256), "error", r.err)
 	if again {
 		s.asleep = false // it was woken, and did not get up
 	}
 	s.failed(r, newer || s.good == nil)
-	if s.serving == nil && s.again == nil && (again || s.good == nil) {
+	if s.serving == nil && s.again == nil && (again || s.good == nil || r.attempt.instead) {
 		pause := s.backoff.next(time.Now())
 		s.router.point(target{phase: Failing, hold: s.good != nil && s.backoff.recent() <= heldCrashes})
 		s.restartAfter(pause)
@@ -272,13 +280,28 @@ func (s *supervisor) swap(a *app, again bool) {
 	}
 }
 
+// replace stops the app that serves and starts another in its place, for both want
+// the same port. Requests wait; if the other fails, the first comes back.
+func (s *supervisor) replace(ctx context.Context, p release.Pointer) {
+	a := s.serving
+	s.log.Info("app takes no notice of PORT: it is stopped before the next one is started", "release", short(a.digest))
+	s.serving = nil
+	s.board.serves(0)
+	s.router.point(target{phase: Starting, hold: true})
+	s.board.update(func(r *Report) { r.Phase = Starting })
+	s.newer = s.begin(ctx, p, nil, s.retireWithin(a, min(s.cfg.Drain, s.cfg.Hold/2)))
+}
+
 // retire lets an app finish what it has, beside the loop.
-func (s *supervisor) retire(a *app) *retirement {
+func (s *supervisor) retire(a *app) *retirement { return s.retireWithin(a, s.cfg.Drain) }
+
+// retireWithin is retire with another deadline for the requests.
+func (s *supervisor) retireWithin(a *app, drain Duration) *retirement {
 	cut := make(chan struct{})
 	r := &retirement{cut: sync.OnceFunc(func() { close(cut) }), done: make(chan struct{})}
 	s.wg.Go(func() {
 		defer close(r.done)
-		a.retire(time.Duration(s.cfg.Drain), time.Duration(s.cfg.StopGrace), cut)
+		a.retire(time.Duration(drain), time.Duration(s.cfg.StopGrace), cut)
 	})
 	kept := s.retiring[:0]
 	for _, other := range s.retiring {
@@ -324,12 +347,12 @@ func (s *supervisor) restart(ctx context.Context) {
 	}
 	if s.good == nil {
 		if s.newer == nil {
-			s.again = s.begin(ctx, s.latest, nil)
+			s.again = s.begin(ctx, s.latest, nil, nil)
 		}
 		return
 	}
 	s.board.update(func(r *Report) { r.Restarts++ })
-	s.again = s.begin(ctx, s.good.pointer, &s.good.build)
+	s.again = s.begin(ctx, s.good.pointer, &s.good.build, nil)
 }
 
 func short(digest string) string { return digest[:min(12, len(digest))] }

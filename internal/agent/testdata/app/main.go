@@ -35,7 +35,11 @@ func main() {
 	}
 	delay, _ := time.ParseDuration(os.Getenv("DELAY"))
 	time.Sleep(delay)
-	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	port := os.Getenv("PORT")
+	if fixed := os.Getenv("FIXED"); fixed != "" { // an app that takes no notice of PORT
+		port = fixed
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+port)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -110,6 +114,17 @@ func routes() http.Handler {
 		d, _ := time.ParseDuration(r.URL.Query().Get("d"))
 		time.Sleep(d)
 		fmt.Fprint(w, os.Getenv("VERSION"))
+	})
+	mux.HandleFunc("GET /trailer", func(w http.ResponseWriter, r *http.Request) { // for two seconds
+		w.Header().Set("Trailer", "X-Sum")
+		sum := 0
+		for range 200 {
+			n, _ := fmt.Fprint(w, os.Getenv("VERSION"))
+			sum += n
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(10 * time.Millisecond)
+		}
+		w.Header().Set("X-Sum", strconv.Itoa(sum))
 	})
 	mux.HandleFunc("GET /early", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", "</a.css>; rel=preload")
