@@ -9,7 +9,8 @@
 //	<dir>/tenants/<t>.json            a tenant's state: configuration, uid, phase, serial
 //	<dir>/postgres, redis             servers' data
 //	<dir>/dns/<t>.json                records, read by the DNS server
-//	<dir>/edge/routes/<t>.json        route, read by the edge
+//	<dir>/edge/routes/<t>.json        route, or notice that it is stopped or gone, read by the edge
+//	<dir>/edge/tls                    certificates, and the edge's own authority
 //	<dir>/volume/<t>                  releases; root's, readable by the tenant's group
 //	<dir>/buckets/<t>/<release>       static assets; the edge's alone
 //	<dir>/instances/<t>/<n>           an agent's configuration, environment and own directory
@@ -31,7 +32,9 @@
 //     out twice. Without root all run as the same user, and only Postgres and
 //     Redis keep tenants apart.
 //   - An instance is in DNS only while its agent runs: it enters after the start
-//     and leaves before the end.
+//     and leaves before the end; and while others serve, only if it serves.
+//   - There are never fewer instances of a running tenant than its least, nor more
+//     than its most; in between, as many as its load asks for (see gauge).
 //   - A restore is done at the moment its keys are put in place: one that ends
 //     before, however it ends, is undone by settle.
 //   - What a tenant can write is never followed by the driver: it opens nothing

@@ -136,6 +136,7 @@ func TestPlatform(t *testing.T) {
 		{"an idle app", idleApp},
 		{"an app's limits", limited},
 		{"more load, more instances", scaled},
+		{"an instance that does not serve", unready},
 		{"the other's files", foreignFiles},
 		{"no secret lies open", nothingOpen},
 		{"a log that is a link", hostileLog},

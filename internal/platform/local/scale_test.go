@@ -1,10 +1,16 @@
 package local_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"os/exec"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,6 +83,51 @@ func scaled(t *testing.T, w *world) {
 	close(stop)
 	load.Wait()
 	t.Logf("%d requests, none failed", sent.Load())
+	if err := w.driver.EnsureInfrastructure(t.Context(), config("left")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// unready: of two instances, the one whose app dies again and again gets no
+// requests, and gets them again once it lives.
+func unready(t *testing.T, w *world) {
+	c := config("left")
+	c.Compute.Scale = tenant.Scale{Min: 2, Max: 2}
+	if err := w.driver.EnsureInfrastructure(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	routed := func() int {
+		var edge struct{ Ports map[string]int }
+		w.readJSON(t, &edge, "run", "edge.json")
+		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/routes/left", edge.Ports["admin"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var route struct{ Instances []string }
+		if err := json.NewDecoder(res.Body).Decode(&route); err != nil {
+			t.Fatal(err)
+		}
+		return len(route.Instances)
+	}
+	eventually(t, "the second instance gets no requests", func() bool { return routed() == 2 })
+	agent := strconv.Itoa(w.pid(t, "agent.left.1"))
+	took := eventually(t, "an instance that does not serve gets requests", func() bool {
+		out, _ := exec.Command("pgrep", "-P", agent).Output()
+		for _, pid := range strings.Fields(string(out)) {
+			if n, err := strconv.Atoi(pid); err == nil {
+				_ = syscall.Kill(n, syscall.SIGKILL)
+			}
+		}
+		return routed() == 1
+	})
+	t.Logf("out of traffic after %v", took)
+	for range 20 {
+		if !w.serves(t, "left") {
+			t.Fatal("the other instance does not serve")
+		}
+	}
+	eventually(t, "an instance that serves again gets no requests", func() bool { return routed() == 2 })
 	if err := w.driver.EnsureInfrastructure(t.Context(), config("left")); err != nil {
 		t.Fatal(err)
 	}
