@@ -70,13 +70,8 @@ func count(set []bool) int {
 // publishInstances puts those that serve into DNS, or all if none does, and
 // waits until the edge has them.
 func (d *Driver) publishInstances(ctx context.Context, st *state, instances []dns.Instance, serving []bool) error {
-	none := count(serving) == 0
-	var offered []dns.Instance
-	for n, i := range instances {
-		if none || serving[n] {
-			offered = append(offered, i)
-		}
-	}
+	offered := offeredOf(instances, serving)
+	d.scaler.offer(st.Tenant, nil) // until it is so, nothing is known
 	changed, err := d.writeNames(ctx, st.Tenant, offered)
 	if err != nil {
 		return err
@@ -84,7 +79,23 @@ func (d *Driver) publishInstances(ctx context.Context, st *state, instances []dn
 	if err := d.writeRoute(st, changed); err != nil {
 		return err
 	}
-	return d.awaitRoute(ctx, st, offered)
+	if err := d.awaitRoute(ctx, st, offered); err != nil {
+		return err
+	}
+	d.scaler.offer(st.Tenant, offered)
+	return nil
+}
+
+// offeredOf returns the instances that serve, or all if none does.
+func offeredOf(instances []dns.Instance, serving []bool) []dns.Instance {
+	none := count(serving) == 0
+	var offered []dns.Instance
+	for n, i := range instances {
+		if none || serving[n] {
+			offered = append(offered, i)
+		}
+	}
+	return offered
 }
 
 // offerAll has every instance in traffic, now that all serve a new release: one

@@ -3,8 +3,8 @@ package local
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +34,7 @@ type scaled struct {
 	count   int
 	gauge   gauge
 	used    map[int]time.Duration // processor time by agent, at the last look
-	offered string                // which instances were put into traffic last
+	offered []dns.Instance        // those in traffic; nil: not known
 	busy    bool                  // a change is under way
 }
 
@@ -200,28 +200,27 @@ func (d *Driver) offerServing(ctx context.Context, st *state) error {
 		instances[n] = dns.Instance{Name: instanceName(st.Tenant, n), Addr: "127.0.0.1", Port: ports["listen"]}
 	}
 	serving := d.serving(ctx, st.Tenant, instances)
-	offered := fmt.Sprint(instances, serving)
-	if !d.scaler.offers(st.Tenant, offered) {
+	if d.scaler.offers(st.Tenant, offeredOf(instances, serving)) {
 		return nil
 	}
-	if err := d.publishInstances(ctx, st, instances, serving); err != nil {
-		d.scaler.offers(st.Tenant, "")
-		return err
-	}
-	return nil
+	return d.publishInstances(ctx, st, instances, serving)
 }
 
-// offers remembers which instances are put into traffic, and reports whether
-// that is a change.
-func (s *scaler) offers(name, offered string) bool {
+// offer remembers which instances were put into traffic.
+func (s *scaler) offer(name string, offered []dns.Instance) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one := s.tenants[name]; one != nil {
+		one.offered = offered
+	}
+}
+
+// offers reports whether these are the instances in traffic.
+func (s *scaler) offers(name string, offered []dns.Instance) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := s.tenants[name]
-	if one == nil || one.offered == offered {
-		return false
-	}
-	one.offered = offered
-	return true
+	return one != nil && slices.Equal(one.offered, offered)
 }
 
 // edgeLoad is what the edge says of a tenant's requests; the edge's own type of
