@@ -17,28 +17,48 @@ func (p *program) driver(x *cell) []aws.Statement {
 	user := c.tenants("elasticache", "user:")
 	groups := []string{c.arn("elasticache", "usergroup:"+c.Name(aws.MaxUserGroup)), c.tenants("elasticache", "usergroup:")}
 	return []aws.Statement{
-		grant("s3", "ListBucket ListBucketVersions", aws.S(buckets), x.snapshots.Arn),
+		grant("s3", "ListBucket ListBucketVersions", aws.S(buckets), x.snapshots.Arn, x.state.Arn),
 		named("s3", "GetBucketTagging ListBucketMultipartUploads", buckets),
-		grant("s3", "GetObject PutObject DeleteObject DeleteObjectVersion AbortMultipartUpload", aws.S(buckets+"/*"), pulumi.Sprintf("%s/*", x.snapshots.Arn)),
+		grant("s3", "GetObject PutObject DeleteObject", aws.S(buckets+"/*"), pulumi.Sprintf("%s/*", x.snapshots.Arn), pulumi.Sprintf("%s/*", x.state.Arn)),
+		grant("s3", "DeleteObjectVersion AbortMultipartUpload", aws.S(buckets+"/*"), pulumi.Sprintf("%s/*", x.snapshots.Arn)),
 		named("ecs", "DescribeServices UpdateService", c.inClusters("ecs", "service")...),
 		named("ecs", "DescribeTasks StopTask", c.arn("ecs", "task/"+c.name()+"/*"), c.tenants("ecs", "task/")+"/*"),
 		when(grant("ecs", "ListTasks", all()), "ArnLike", "ecs:cluster", []string{c.ClusterARN(), c.tenants("ecs", "cluster/")}),
 		grant("servicediscovery", "DiscoverInstances", x.namespace.Arn, aws.S(c.arn("servicediscovery", "service/*"))),
 		grant("application-autoscaling", "DescribeScalableTargets", all()),
+		named("application-autoscaling", "RegisterScalableTarget", c.arn("application-autoscaling", "scalable-target/*")),
 		named("elasticache", "CreateUser ModifyUser DeleteUser DescribeUsers AddTagsToResource ListTagsForResource", user),
 		named("elasticache", "DescribeUserGroups", groups...),
 		named("elasticache", "ModifyUserGroup", append([]string{user}, groups...)...),
-		grant("cloudfront-keyvaluestore", "DescribeKeyValueStore GetKey PutKey DeleteKey UpdateKeys", x.edge.store.Arn),
-		named("cloudfront", "CreateInvalidation GetDistribution", c.global("cloudfront", "distribution/*")),
+		grant("cloudfront-keyvaluestore", "DescribeKeyValueStore GetKey UpdateKeys", x.edge.store.Arn),
+		named("cloudfront", "CreateInvalidation GetDistribution UpdateDistribution DeleteDistribution ListTagsForResource", c.global("cloudfront", "distribution/*")),
 		named("cloudfront", "GetDistributionTenant CreateInvalidationForDistributionTenant", c.global("cloudfront", "distribution-tenant/*")),
 		named("acm", "DescribeCertificate", "arn:aws:acm:us-east-1:"+c.Account+":certificate/*"),
-		named("secretsmanager", "CreateSecret PutSecretValue GetSecretValue DescribeSecret DeleteSecret TagResource", c.SecretPrefix()+"*"),
+		named("secretsmanager", "CreateSecret PutSecretValue GetSecretValue UpdateSecretVersionStage DescribeSecret DeleteSecret TagResource", c.SecretPrefix()+"*"),
 		named("elasticache", "Connect", c.arn("elasticache", "replicationgroup:"+c.Name(aws.MaxReplicationGroup)), c.tenants("elasticache", "replicationgroup:"), c.arn("elasticache", "user:"+c.cacheUser())),
 		grant("secretsmanager", "GetSecretValue", x.origin.Arn),
 		p.worker(x),
-		named("logs", "FilterLogEvents", c.arn("logs", "log-group:/gitopsd/"+c.Cell+"/tenant/*")),
 		grant("kms", "Decrypt GenerateDataKey", p.kms.Arn),
 		p.mount(x, "ClientMount ClientWrite"),
+	}
+}
+
+// looking is how the driver finds out what there is of a tenant, and how it enters
+// what is the tenant's own: a policy is too small for all that it does.
+func (p *program) looking(x *cell) []aws.Statement {
+	c := p.c
+	return []aws.Statement{
+		grant("cloudfront", "ListDistributions", all()),
+		grant("route53", "ListResourceRecordSets", x.edge.zone.Arn),
+		grant("elasticfilesystem", "DescribeAccessPoints", x.files.Arn),
+		named("iam", "GetRole", c.global("iam", "role"+c.path()+"tenant/*")),
+		named("logs", "FilterLogEvents DescribeLogStreams ListTagsForResource", c.arn("logs", "log-group:/gitopsd/"+c.Cell+"/tenant/*")),
+		named("ecs", "DescribeClusters", c.tenants("ecs", "cluster/")),
+		named("rds", "DescribeDBClusters", c.tenants("rds", "cluster:")),
+		named("elasticache", "DescribeReplicationGroups", c.tenants("elasticache", "replicationgroup:")),
+		// Of clusters of tenants' own: RDS names the secret, and tags it with the cluster.
+		when(named("secretsmanager", "GetSecretValue", c.arn("secretsmanager", "secret:rds!cluster-*")), "ArnLike",
+			"secretsmanager:ResourceTag/aws:rds:primaryDBClusterArn", []string{c.tenants("rds", "cluster:")}),
 	}
 }
 

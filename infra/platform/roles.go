@@ -41,7 +41,7 @@ func (p *program) roles(x *cell) {
 	}
 	policies := map[string][]aws.Statement{
 		"instance": p.instanceRole(x), "execution": p.executionRole(x), "edge": {p.mount(x, "ClientMount")},
-		"task":     append(p.driver(x), p.functionRole(x, "task")...),
+		"task":     slices.Concat(p.driver(x), p.looking(x), p.functionRole(x, "task")),
 		"compile":  append(p.functionRole(x, "compile"), p.worker(x)), // it compiles what tenants wrote, and runs none of it
 		"sync":     append(p.starting(x), p.functionRole(x, "sync")...),
 		"machines": p.machineRole(x), "schedule": {grant("lambda", "InvokeFunction", aws.S(p.c.FunctionARN("sync")))},
@@ -60,7 +60,7 @@ func (p *program) roles(x *cell) {
 		}
 	}
 	p.attach(x, "pulumi", map[string][]aws.Statement{
-		"engine": p.engine(x), "edge": p.provideEdge(x), "service": p.provideService(x), "fleet": p.provideFleet(x), "data": p.provideData(x), "driver": p.driver(x),
+		"engine": p.engine(x), "edge": p.provideEdge(x), "service": p.provideService(x), "fleet": p.provideFleet(x), "data": p.provideData(x), "driver": p.driver(x), "looking": p.looking(x),
 	})
 	x.profile = aws.Make(p.Scope, "instances", aws.InstanceProfileArgs{
 		Name: p.c.name(), Path: p.c.path(), Role: x.roles["instance"].Name,
