@@ -1,11 +1,15 @@
 package release_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -85,4 +89,68 @@ func TestKilledPublisher(t *testing.T) {
 		t.Error("nothing is left")
 	}
 	t.Logf("%d publishes, killed 25 times", last.Seq)
+}
+
+// A publisher that may give nothing away, as on a network file system, makes
+// everything readable to the group of a directory that hands its group on.
+func TestPublisherWithoutPrivileges(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root becomes another user")
+	}
+	const publisher, tenant = 9000, 54321
+	base, err := os.MkdirTemp("", "gitopsd-release-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	program, dir := filepath.Join(base, "publisher"), filepath.Join(base, "volume")
+	b, err := os.ReadFile(os.Args[0])
+	if err == nil {
+		err = errors.Join(os.Chmod(base, 0o711), os.WriteFile(program, b, 0o755), os.Mkdir(dir, 0o700), //nolint:gosec // another user runs it
+			os.Chown(dir, publisher, tenant), os.Chmod(dir, 0o750|fs.ModeSetgid))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	cmd.Env, cmd.Stderr = append(os.Environ(), publisherVolume+"="+dir), os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: publisher, Gid: publisher}}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	v := release.Open(dir)
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		if p, ok, err := v.Current(); err == nil && ok && p.Seq > 3 || time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	seen := 0
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(e.Name(), ".") { // begun, and the publisher's own
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		seen++
+		if gid := info.Sys().(*syscall.Stat_t).Gid; gid != tenant || info.Mode().Perm()&0o040 == 0 {
+			t.Errorf("%s has gid %d and mode %v", path, gid, info.Mode())
+		}
+		return nil
+	})
+	if err != nil || seen < 5 {
+		t.Errorf("%d files and directories: %v", seen, err)
+	}
 }

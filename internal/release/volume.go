@@ -164,10 +164,18 @@ func ownerOf(root *os.Root) (owner, error) {
 }
 
 // settle gives an open file or directory its final mode (whatever the umask
-// was) and owner, and makes it durable.
+// was) and owner, and makes it durable. A directory that has its mode is left alone:
+// it may hand its group on, which is how a tenant gets to read what a publisher
+// makes who may give nothing away, and a change of the mode would end that.
 func (o owner) settle(f *os.File, mode fs.FileMode) error {
-	if err := f.Chmod(mode); err != nil {
+	info, err := f.Stat()
+	if err != nil {
 		return err
+	}
+	if !info.IsDir() || info.Mode().Perm() != mode {
+		if err := f.Chmod(mode); err != nil {
+			return err
+		}
 	}
 	if o.set {
 		if err := f.Chown(o.uid, o.gid); err != nil {
