@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +84,8 @@ var known = map[string]string{
 	"aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": "{bucket}",
 
 	"aws:iam/rolePolicy:RolePolicy":                             "{role}:{name}",
+	"aws:iam/policy:Policy":                                     "arn:aws:iam::{account}:policy{path}{name}",
+	"aws:iam/rolePolicyAttachment:RolePolicyAttachment":         "{role}/{policyArn}",
 	"aws:iam/instanceProfile:InstanceProfile":                   "{name}",
 	"aws:efs/backupPolicy:BackupPolicy":                         "{fileSystemId}",
 	"aws:efs/fileSystemPolicy:FileSystemPolicy":                 "{fileSystemId}",
@@ -113,6 +116,15 @@ var known = map[string]string{
 	"aws:sfn/stateMachine:StateMachine":                         "arn:aws:states:{region}:{account}:stateMachine:{name}",
 	"aws:scheduler/schedule:Schedule":                           "default/{name}",
 	"aws:ec2/route:Route":                                       "{routeTableId}_{destinationCidrBlock}",
+	"aws:ec2/routeTableAssociation:RouteTableAssociation":       "{subnetId}/{routeTableId}",
+}
+
+// harmless are the resources of which a second one does no harm and goes with what it
+// is a part of: they are made anew.
+var harmless = []string{
+	"aws:acm/certificateValidation:CertificateValidation", // nothing but a wait
+	"aws:secretsmanager/secretVersion:SecretVersion",
+	"aws:lambda/permission:Permission",
 }
 
 // byTags are the resources that are found by their tags: the type that tags are
@@ -149,21 +161,28 @@ func (a *adopter) find(ctx context.Context, kind string, inputs map[string]any) 
 	if template, ok := known[kind]; ok {
 		return a.expand(template, in)
 	}
+	if slices.Contains(harmless, kind) {
+		return "", nil
+	}
 	if t, ok := byTags[kind]; ok {
 		return a.tagged(ctx, in, t.kind, t.after)
 	}
 	look := map[string]func(context.Context, wanted) (there, error){
-		"aws:s3/bucket:Bucket":                                 a.bucket,
-		"aws:iam/role:Role":                                    a.role,
-		"aws:cloudwatch/logGroup:LogGroup":                     a.logGroup,
-		"aws:ecs/taskDefinition:TaskDefinition":                a.taskDefinition,
-		"aws:ecs/service:Service":                              a.service,
-		"aws:servicediscovery/service:Service":                 a.discoveryService,
-		"aws:efs/accessPoint:AccessPoint":                      a.accessPoint,
-		"aws:efs/mountTarget:MountTarget":                      a.mountTarget,
-		"aws:cloudfront/distribution:Distribution":             a.distribution,
-		"aws:cloudfront/distributionTenant:DistributionTenant": a.distributionTenant,
-		"aws:acm/certificate:Certificate":                      a.certificate,
+		"aws:s3/bucket:Bucket":                                         a.bucket,
+		"aws:iam/role:Role":                                            a.role,
+		"aws:cloudwatch/logGroup:LogGroup":                             a.logGroup,
+		"aws:ecs/taskDefinition:TaskDefinition":                        a.taskDefinition,
+		"aws:ecs/service:Service":                                      a.service,
+		"aws:servicediscovery/service:Service":                         a.discoveryService,
+		"aws:efs/accessPoint:AccessPoint":                              a.accessPoint,
+		"aws:efs/mountTarget:MountTarget":                              a.mountTarget,
+		"aws:cloudfront/distribution:Distribution":                     a.distribution,
+		"aws:cloudfront/distributionTenant:DistributionTenant":         a.distributionTenant,
+		"aws:acm/certificate:Certificate":                              a.certificate,
+		"aws:cloudfront/connectionGroup:ConnectionGroup":               a.connectionGroup,
+		"aws:cloudfront/originAccessControl:OriginAccessControl":       a.originAccess,
+		"aws:cloudfront/responseHeadersPolicy:ResponseHeadersPolicy":   a.headersPolicy,
+		"aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": a.namespace,
 	}[kind]
 	if look == nil {
 		return "", fault.Errorf(fault.Stalled, "%s cannot be found again by itself", kind).
@@ -231,11 +250,13 @@ func (a *adopter) expand(template string, in wanted) (string, error) {
 		name, tail, _ := strings.Cut(after, "}")
 		rest = tail
 		value := in.text(name)
-		switch name {
-		case "account":
+		switch {
+		case name == "account":
 			value = a.account
-		case "region":
+		case name == "region":
 			value = a.region
+		case name == "path" && value == "":
+			value = "/"
 		}
 		if value == "" {
 			return "", fmt.Errorf("%s has no %s", in.kind, name)

@@ -71,8 +71,13 @@ func eventually(t *testing.T, check func() error) {
 
 func leases(t *testing.T) *aws.Leases {
 	t.Helper()
+	return leasesAt(socketOf(t))
+}
+
+// leasesAt returns the leases of the Postgres at a socket.
+func leasesAt(socket string) *aws.Leases {
 	return aws.NewLeases(aws.Master{
-		Host: socketOf(t), User: "rds", Database: "ledger",
+		Host: socket, User: "rds", Database: "ledger",
 		Password: func(context.Context) (string, error) { return "", nil },
 	})
 }

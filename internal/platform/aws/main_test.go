@@ -17,6 +17,7 @@ import (
 var server *postgrestest.Server
 
 func TestMain(m *testing.M) {
+	beProcess()
 	if place := os.Getenv(restoreEnv); place != "" {
 		fmt.Fprintln(os.Stderr, restoreOften(context.Background(), place))
 		os.Exit(1)

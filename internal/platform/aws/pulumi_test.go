@@ -23,18 +23,23 @@ import (
 // test is skipped.
 func realCLI(t *testing.T) auto.PulumiCommand {
 	t.Helper()
-	root, err := filepath.Abs("../../..")
-	if err != nil {
-		t.Fatal(err)
+	if os.Getenv("GITOPSD_TEST_AWS") == "" {
+		t.Skip("make test-aws runs this test: it needs the Pulumi CLI")
 	}
-	cli, err := auto.NewPulumiCommand(&auto.PulumiCommandOptions{Root: root})
-	switch {
-	case err != nil && os.Getenv("GITOPSD_TEST_AWS") != "":
-		t.Fatalf("the Pulumi CLI is not here, or of another version: scripts/pulumi builds it: %v", err)
-	case err != nil:
-		t.Skip("the Pulumi CLI is not here: make test-aws builds it, and runs this test")
+	cli, err := openCLI()
+	if err != nil {
+		t.Fatalf("the Pulumi CLI is not here, or is of another version: scripts/pulumi builds it: %v", err)
 	}
 	return cli
+}
+
+// openCLI returns the CLI in bin/ of the repository.
+func openCLI() (auto.PulumiCommand, error) {
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		return nil, err
+	}
+	return auto.NewPulumiCommand(&auto.PulumiCommandOptions{Root: root})
 }
 
 // engine is Pulumi with its real CLI, on a provider that is played.
@@ -149,7 +154,7 @@ func (e *engine) adopt(_ context.Context, kind string, inputs map[string]any) (s
 			same = same && reflect.DeepEqual(r.Inputs[k], v)
 		}
 		if same {
-			return r.ID, nil
+			return e.provider.ImportID(r), nil
 		}
 	}
 	return "", nil

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
@@ -66,6 +67,7 @@ type PulumiConfig struct {
 	Locks     Locks              // of the cell, taken before Pulumi's own
 	Files     Files              // where Pulumi's locks are, to read them: see OpenFiles
 	Dead      Dead               // tells whether who held a lock is gone
+	Patience  time.Duration      // how long one who lives is waited for; 0: two minutes
 	Adopter   Adopter            // finds what a run that died was making
 	Command   auto.PulumiCommand // nil: pulumi on the PATH
 	Logger    *slog.Logger
@@ -93,27 +95,62 @@ func NewPulumi(c PulumiConfig) (*Pulumi, error) {
 			return nil, fmt.Errorf("pulumi: %w", err)
 		}
 	}
+	if c.Patience == 0 {
+		c.Patience = 2 * time.Minute
+	}
 	return &Pulumi{c: c, memory: semaphore.NewWeighted(int64(max(c.MemoryMiB, runMemory)))}, nil
 }
 
 // run does something to a stack while nobody else does, within the bounds of
 // memory. Waiting ends with ctx, what is being done does not.
-func (p *Pulumi) run(ctx context.Context, what string, s Stack, do func(context.Context, *auto.Stack) error) error {
+func (p *Pulumi) run(ctx context.Context, what string, s Stack, before func() error, do func(context.Context, *auto.Stack) error) (err error) {
+	defer func() { err = p.failure(what, s, err) }()
 	unlock, err := p.c.Locks.Lock(ctx, "stack/"+s.full())
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	if err := p.memory.Acquire(ctx, runMemory); err != nil {
-		return fmt.Errorf("wait to %s stack %s: %w", what, s.full(), err)
+		return fmt.Errorf("wait for memory: %w", err)
 	}
 	defer p.memory.Release(runMemory)
+	if err := before(); err != nil {
+		return err
+	}
 	ctx = context.WithoutCancel(ctx)
 	stack, err := p.open(ctx, s)
-	if err == nil {
-		err = do(ctx, stack)
+	if err != nil {
+		return err
 	}
-	return p.failure(what, s, err)
+	return do(ctx, stack)
+}
+
+// look is run for what changes nothing.
+func (p *Pulumi) look(ctx context.Context, what string, s Stack, do func(context.Context, *auto.Stack) error) error {
+	return p.run(ctx, what, s, func() error { return nil }, do)
+}
+
+// change is run for what changes the stack: first of all it clears away what a run
+// that died has left. Left alone, Pulumi would refuse to go on for its lock, and make
+// a second time what it was making.
+func (p *Pulumi) change(ctx context.Context, what string, s Stack, do func(context.Context, *auto.Stack) error) error {
+	var stale []LockOwner
+	before := func() (err error) {
+		stale, err = p.stale(ctx, s)
+		return err
+	}
+	return p.run(ctx, what, s, before, func(ctx context.Context, stack *auto.Stack) error {
+		if len(stale) > 0 {
+			p.c.Logger.Warn("taking away the lock of a Pulumi that is gone", "stack", s.full(), "owner", stale[0].String())
+			if err := stack.Cancel(ctx); err != nil {
+				return err
+			}
+		}
+		if err := p.adopt(ctx, s, stack); err != nil {
+			return err
+		}
+		return do(ctx, stack)
+	})
 }
 
 // open selects the stack, made if there is none. Its work directory is its own:
@@ -154,10 +191,7 @@ func (p *Pulumi) open(ctx context.Context, s Stack) (*auto.Stack, error) {
 // Up implements Stacks.
 func (p *Pulumi) Up(ctx context.Context, s Stack) (map[string]any, error) {
 	outputs := make(map[string]any)
-	err := p.run(ctx, "make", s, func(ctx context.Context, stack *auto.Stack) error {
-		if err := p.recover(ctx, s, stack); err != nil {
-			return err
-		}
+	err := p.change(ctx, "make", s, func(ctx context.Context, stack *auto.Stack) error {
 		opts := []optup.Option{optup.SuppressProgress(), optup.SuppressOutputs(), optup.ProgressStreams(io.Discard)}
 		if p.c.Progress != nil {
 			to, over := watch(p.c.Progress)
@@ -178,8 +212,8 @@ func (p *Pulumi) Up(ctx context.Context, s Stack) (map[string]any, error) {
 
 // Destroy implements Stacks.
 func (p *Pulumi) Destroy(ctx context.Context, s Stack) error {
-	return p.run(ctx, "destroy", s, func(ctx context.Context, stack *auto.Stack) error {
-		if err := p.recover(ctx, s, stack); err != nil {
+	return p.change(ctx, "destroy", s, func(ctx context.Context, stack *auto.Stack) error {
+		if err := p.unprotected(ctx, s, stack); err != nil {
 			return err
 		}
 		opts := []optdestroy.Option{optdestroy.Remove(), optdestroy.SuppressProgress(), optdestroy.SuppressOutputs(), optdestroy.ProgressStreams(io.Discard)}
@@ -196,7 +230,7 @@ func (p *Pulumi) Destroy(ctx context.Context, s Stack) error {
 // Preview implements Stacks.
 func (p *Pulumi) Preview(ctx context.Context, s Stack) (map[string]int, error) {
 	var changes map[string]int
-	err := p.run(ctx, "preview", s, func(ctx context.Context, stack *auto.Stack) error {
+	err := p.look(ctx, "preview", s, func(ctx context.Context, stack *auto.Stack) error {
 		opts := []optpreview.Option{optpreview.SuppressProgress(), optpreview.SuppressOutputs()}
 		if p.c.Progress != nil {
 			to, over := watch(p.c.Progress)
@@ -213,7 +247,7 @@ func (p *Pulumi) Preview(ctx context.Context, s Stack) (map[string]int, error) {
 // Drift implements Stacks.
 func (p *Pulumi) Drift(ctx context.Context, s Stack) (map[string]int, error) {
 	var changes map[string]int
-	err := p.run(ctx, "look for drift in", s, func(ctx context.Context, stack *auto.Stack) error {
+	err := p.look(ctx, "look for drift in", s, func(ctx context.Context, stack *auto.Stack) error {
 		result, err := stack.PreviewRefresh(ctx, optrefresh.SuppressProgress(), optrefresh.SuppressOutputs())
 		changes = counted(result.ChangeSummary)
 		return err
@@ -223,10 +257,7 @@ func (p *Pulumi) Drift(ctx context.Context, s Stack) (map[string]int, error) {
 
 // Heal implements Stacks.
 func (p *Pulumi) Heal(ctx context.Context, s Stack) error {
-	return p.run(ctx, "refresh", s, func(ctx context.Context, stack *auto.Stack) error {
-		if err := p.recover(ctx, s, stack); err != nil {
-			return err
-		}
+	return p.change(ctx, "refresh", s, func(ctx context.Context, stack *auto.Stack) error {
 		_, err := stack.Refresh(ctx, optrefresh.SuppressProgress(), optrefresh.SuppressOutputs())
 		return err
 	})
@@ -255,31 +286,43 @@ func (p *Pulumi) Has(ctx context.Context, s Stack) (bool, error) {
 	return true, nil
 }
 
-// recover clears away what a run that died has left: its lock, once its owner is
-// proven dead, and the creations that no state knows. Left alone, Pulumi would
-// refuse to go on for the one, and make the others a second time.
-func (p *Pulumi) recover(ctx context.Context, s Stack, stack *auto.Stack) error {
-	locks, err := readLocks(ctx, p.c.Files, s)
-	if err != nil {
-		return err
-	}
-	for _, l := range locks {
-		dead, err := p.c.Dead(ctx, l)
+// stale returns who holds Pulumi's locks of a stack and is proven dead. One who lives
+// is waited for, before the CLI looks at anything: killed, we leave one that goes on
+// for a while, and ends by itself.
+func (p *Pulumi) stale(ctx context.Context, s Stack) ([]LockOwner, error) {
+	for deadline := time.Now().Add(p.c.Patience); ; {
+		locks, err := readLocks(ctx, p.c.Files, s)
 		if err != nil {
-			return fmt.Errorf("lock of stack %s: %w", s.full(), err)
+			return nil, err
 		}
-		if !dead {
-			return fault.Errorf(fault.Conflict, "stack %s is locked by %s", s.full(), l).
+		living, err := p.living(ctx, locks)
+		if err != nil || living == nil {
+			return locks, err
+		}
+		if time.Now().After(deadline) {
+			return nil, fault.Errorf(fault.Conflict, "it is locked by %s", living).
 				WithHint("if nothing runs there any more: pulumi cancel --stack %s", s.full())
 		}
-		p.c.Logger.Warn("taking away the lock of a Pulumi that is gone", "stack", s.full(), "owner", l.String())
-	}
-	if len(locks) > 0 {
-		if err := stack.Cancel(ctx); err != nil {
-			return err
+		select {
+		case <-time.After(min(p.c.Patience, time.Second)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
-	return p.adopt(ctx, s, stack)
+}
+
+// living returns one of the owners who is not proven dead, nil if all are.
+func (p *Pulumi) living(ctx context.Context, owners []LockOwner) (*LockOwner, error) {
+	for _, o := range owners {
+		dead, err := p.c.Dead(ctx, o)
+		if err != nil {
+			return nil, fmt.Errorf("who holds its lock: %w", err)
+		}
+		if !dead {
+			return &o, nil
+		}
+	}
+	return nil, nil
 }
 
 // failure keeps an error of Pulumi to its first lines: the whole output may be
@@ -289,7 +332,7 @@ func (p *Pulumi) failure(what string, s Stack, err error) error {
 		return nil
 	}
 	var known *fault.Error
-	if errors.As(err, &known) {
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s stack %s: %w", what, s.full(), err)
 	}
 	if auto.IsConcurrentUpdateError(err) {

@@ -12,7 +12,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -32,31 +31,6 @@ type LockOwner struct {
 
 func (o LockOwner) String() string {
 	return fmt.Sprintf("process %d of %s on %s, since %s", o.PID, o.User, o.Host, o.At.UTC().Format(time.RFC3339))
-}
-
-// Dead reports whether who took a lock is proven to be gone. It is asked while
-// our own lease of the stack is held.
-type Dead func(context.Context, LockOwner) (bool, error)
-
-// DeadHere proves the death of processes of this host by asking the kernel, and
-// of no others: elsewhere asks somebody who knows those, and may be nil.
-func DeadHere(elsewhere Dead) Dead {
-	return func(ctx context.Context, o LockOwner) (bool, error) {
-		host, err := os.Hostname()
-		if err != nil {
-			return false, err
-		}
-		if o.Host != host {
-			if elsewhere == nil {
-				return false, nil
-			}
-			return elsewhere(ctx, o)
-		}
-		if o.PID <= 0 {
-			return false, nil
-		}
-		return errors.Is(syscall.Kill(o.PID, 0), syscall.ESRCH), nil
-	}
 }
 
 // Files reads the files of Pulumi's backend.

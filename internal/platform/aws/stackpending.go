@@ -13,6 +13,8 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+
+	"github.com/gitopsd/gitopsd/internal/fault"
 )
 
 // Adopter finds a resource whose creation was begun and not recorded. It
@@ -50,7 +52,7 @@ func field(m map[string]any, name string) string {
 // (v3.260.0). So the state is edited: in one step, and such that the next run begins
 // by looking at what was touched. Dying in between does no harm.
 func (p *Pulumi) adopt(ctx context.Context, s Stack, stack *auto.Stack) error {
-	if clean, err := p.clean(ctx, s); err != nil || clean {
+	if now, err := p.state(ctx, s, stack); err != nil || len(now.Pending) == 0 {
 		return err
 	}
 	exported, err := p.command(ctx, stack, nil, "stack", "export", "--stack", s.full())
@@ -71,9 +73,6 @@ func (p *Pulumi) adopt(ctx context.Context, s Stack, stack *auto.Stack) error {
 			return fmt.Errorf("read state: %s: %w", name, err)
 		}
 	}
-	if len(begun) == 0 {
-		return nil
-	}
 	made, err := p.found(ctx, s, begun)
 	if err != nil {
 		return err
@@ -93,27 +92,60 @@ func (p *Pulumi) adopt(ctx context.Context, s Stack, stack *auto.Stack) error {
 	return err
 }
 
-// clean reports whether the state's file shows that nothing was going on. It is
-// looked at without the CLI, before each run.
-func (p *Pulumi) clean(ctx context.Context, s Stack) (bool, error) {
-	b, err := p.c.Files.Read(ctx, path.Join(".pulumi", "stacks", s.Project, s.Name+".json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // compressed, it has another name
-	}
-	if err != nil {
-		return false, fmt.Errorf("state of stack %s: %w", s.full(), err)
-	}
+// stackState is what is looked at of a stack's state.
+type stackState struct {
+	Resources []struct {
+		URN     string `json:"urn"`
+		Protect bool   `json:"protect"`
+	} `json:"resources"`
+	Pending []json.RawMessage `json:"pending_operations"`
+}
+
+// state returns a stack's state. It is read where the backend has it, before each
+// run: asking the CLI takes as long as a preview.
+func (p *Pulumi) state(ctx context.Context, s Stack, stack *auto.Stack) (stackState, error) {
 	var file struct {
 		Checkpoint *struct {
-			Latest *struct {
-				Pending []json.RawMessage `json:"pending_operations"`
-			} `json:"latest"`
+			Latest *stackState `json:"latest"`
 		} `json:"checkpoint"`
 	}
-	if json.Unmarshal(b, &file) != nil || file.Checkpoint == nil {
-		return false, nil // the CLI may know better
+	b, err := p.c.Files.Read(ctx, path.Join(".pulumi", "stacks", s.Project, s.Name+".json"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // compressed, it has another name
+		return stackState{}, fmt.Errorf("state of stack %s: %w", s.full(), err)
 	}
-	return file.Checkpoint.Latest == nil || len(file.Checkpoint.Latest.Pending) == 0, nil
+	if err == nil && json.Unmarshal(b, &file) == nil && file.Checkpoint != nil {
+		if file.Checkpoint.Latest == nil { // nothing was made yet
+			return stackState{}, nil
+		}
+		return *file.Checkpoint.Latest, nil
+	}
+	var exported struct {
+		Deployment stackState `json:"deployment"`
+	}
+	if b, err = p.command(ctx, stack, nil, "stack", "export", "--stack", s.full()); err == nil {
+		err = json.Unmarshal(b, &exported)
+	}
+	return exported.Deployment, err
+}
+
+// unprotected fails if something in the stack is protected. Left to itself, a destroy
+// would delete all else first, and fail then.
+func (p *Pulumi) unprotected(ctx context.Context, s Stack, stack *auto.Stack) error {
+	state, err := p.state(ctx, s, stack)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, r := range state.Resources {
+		if r.Protect {
+			names = append(names, r.URN[strings.LastIndex(r.URN, "::")+2:])
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fault.Errorf(fault.Stalled, "what holds data is protected: %s", strings.Join(names, ", ")).
+		WithHint("lift the protection with an up of its own, then destroy")
 }
 
 // found asks for the resources that were being made, and returns those that are

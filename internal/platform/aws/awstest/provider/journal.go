@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,8 @@ const (
 	Read   Op = "read"
 	Update Op = "update"
 	Delete Op = "delete"
+	// Vanished is no call: somebody else deleted it.
+	Vanished Op = "vanished"
 )
 
 // Event is one call that did something.
@@ -43,23 +46,22 @@ func (p *Provider) Counts() map[Op]int {
 	return out
 }
 
-// Duplicates returns the resources of programs that were made again while the
-// one made before was still there, and was not being replaced.
+// Duplicates returns the resources of programs that were made again while the one
+// made before was still there and stayed: a replacement is followed by the end of
+// what it replaces.
 func (p *Provider) Duplicates() []string {
-	there := make(map[string][]string) // IDs by URN
-	var twice []string
+	there := make(map[string]int) // by URN
 	for _, e := range p.Journal() {
 		switch e.Op {
 		case Create:
-			if len(there[e.URN]) > 0 {
-				twice = append(twice, e.URN)
-			}
-			there[e.URN] = append(there[e.URN], e.ID)
-		case Delete:
-			there[e.URN] = slices.DeleteFunc(there[e.URN], func(id string) bool { return id == e.ID })
+			there[e.URN]++
+		case Delete, Vanished:
+			there[e.URN]--
+		case Read, Update:
 		}
 	}
-	return twice
+	maps.DeleteFunc(there, func(_ string, n int) bool { return n <= 1 })
+	return slices.Sorted(maps.Keys(there))
 }
 
 func (p *Provider) note(op Op, token, id, urn string, began time.Time) {

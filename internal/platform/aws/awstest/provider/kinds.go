@@ -26,8 +26,8 @@ var network = map[string]kind{
 	"aws:ec2/eip:Eip":                                     {id: "eipalloc-#", arn: ec2 + "elastic-ip/{id}", replace: "domain", held: true},
 	"aws:ec2/natGateway:NatGateway":                       {id: "nat-#", replace: "allocationId subnetId"},
 	"aws:ec2/routeTable:RouteTable":                       {id: "rtb-#", arn: ec2 + "route-table/{id}", replace: "vpcId"},
-	"aws:ec2/route:Route":                                 {id: "r-{routeTableId}-{destinationCidrBlock}", replace: "routeTableId destinationCidrBlock"},
-	"aws:ec2/routeTableAssociation:RouteTableAssociation": {id: "rtbassoc-#", replace: "subnetId"},
+	"aws:ec2/route:Route":                                 {imported: "{routeTableId}_{destinationCidrBlock}", id: "r-{routeTableId}-{destinationCidrBlock}", replace: "routeTableId destinationCidrBlock"},
+	"aws:ec2/routeTableAssociation:RouteTableAssociation": {imported: "{subnetId}/{routeTableId}", id: "rtbassoc-#", replace: "subnetId"},
 	"aws:ec2/vpcEndpoint:VpcEndpoint":                     {id: "vpce-#", arn: ec2 + "vpc-endpoint/{id}", replace: "vpcId serviceName vpcEndpointType"},
 	"aws:ec2/securityGroup:SecurityGroup": {
 		id: "sg-#", key: "{vpcId}/{name}", arn: ec2 + "security-group/{id}", replace: "name description vpcId", held: true,
@@ -85,15 +85,20 @@ var storage = map[string]kind{
 const ecsARN = "arn:aws:ecs:{region}:{account}:"
 
 var compute = map[string]kind{
-	"aws:ecs/cluster:Cluster":                                      {real: &ecsCluster, id: ecsARN + "cluster/{name}", arn: "{id}", replace: "name", held: true},
-	"aws:ecs/capacityProvider:CapacityProvider":                    {real: &capacityProvider, id: ecsARN + "capacity-provider/{name}", arn: "{id}", replace: "name autoScalingGroupProvider.autoScalingGroupArn"},
-	"aws:ecs/clusterCapacityProviders:ClusterCapacityProviders":    {real: &clusterProviders, id: "{clusterName}", replace: "clusterName", put: true},
-	"aws:ecs/taskDefinition:TaskDefinition":                        {real: &taskDefinition, id: "{family}", key: "{family}", arn: ecsARN + "task-definition/{family}:1", replace: "*", revised: true},
-	"aws:ecs/service:Service":                                      {real: &service, id: ecsARN + "service/{last cluster}/{name}", arn: "{id}", replace: "name cluster"},
-	"aws:appautoscaling/target:Target":                             {real: &scalingTarget, id: "{resourceId}", replace: "resourceId scalableDimension serviceNamespace", put: true},
-	"aws:appautoscaling/policy:Policy":                             {real: &scalingPolicy, id: "{name}", key: "{resourceId}/{name}", arn: "arn:aws:autoscaling:{region}:{account}:scalingPolicy:{name}", replace: "name resourceId scalableDimension serviceNamespace", put: true},
+	"aws:ecs/cluster:Cluster":                                   {imported: "{name}", real: &ecsCluster, id: ecsARN + "cluster/{name}", arn: "{id}", replace: "name", held: true},
+	"aws:ecs/capacityProvider:CapacityProvider":                 {real: &capacityProvider, id: ecsARN + "capacity-provider/{name}", arn: "{id}", replace: "name autoScalingGroupProvider.autoScalingGroupArn"},
+	"aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": {real: &clusterProviders, id: "{clusterName}", replace: "clusterName", put: true},
+	"aws:ecs/taskDefinition:TaskDefinition": {
+		real: &taskDefinition, imported: "{arn}", id: "{family}", key: "{arn}", replace: "*", revised: true,
+		more: func(p *Provider, _ string, in Properties) Properties {
+			return Properties{"arn": p.expand(ecsARN+"task-definition/{family}:", "", in) + p.numbered()}
+		},
+	},
+	"aws:ecs/service:Service":                                      {imported: "{last cluster}/{name}", real: &service, id: ecsARN + "service/{last cluster}/{name}", arn: "{id}", replace: "name cluster"},
+	"aws:appautoscaling/target:Target":                             {imported: "{serviceNamespace}/{resourceId}/{scalableDimension}", real: &scalingTarget, id: "{resourceId}", replace: "resourceId scalableDimension serviceNamespace", put: true},
+	"aws:appautoscaling/policy:Policy":                             {imported: "{serviceNamespace}/{resourceId}/{scalableDimension}/{name}", real: &scalingPolicy, id: "{name}", key: "{resourceId}/{name}", arn: "arn:aws:autoscaling:{region}:{account}:scalingPolicy:{name}", replace: "name resourceId scalableDimension serviceNamespace", put: true},
 	"aws:autoscaling/group:Group":                                  {id: "{name}", arn: "arn:aws:autoscaling:{region}:{account}:autoScalingGroup:0:autoScalingGroupName/{name}", replace: "name"},
-	"aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": {id: "ns-#", key: "{vpc}/{name}", arn: "arn:aws:servicediscovery:{region}:{account}:namespace/{id}", replace: "name vpc", held: true},
+	"aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace": {imported: "{id}:{vpc}", id: "ns-#", key: "{vpc}/{name}", arn: "arn:aws:servicediscovery:{region}:{account}:namespace/{id}", replace: "name vpc", held: true},
 	"aws:servicediscovery/service:Service":                         {real: &discovery, id: "srv-#", key: "{name}", arn: "arn:aws:servicediscovery:{region}:{account}:service/{id}", replace: "name dnsConfig.namespaceId dnsConfig.routingPolicy healthCheckCustomConfig", held: true},
 }
 
@@ -176,17 +181,19 @@ func validation(in Properties) Properties {
 }
 
 var control = map[string]kind{
-	"aws:iam/role:Role":                              {id: "{name}", arn: "arn:aws:iam::{account}:role{path}{name}", replace: "name path", real: &role},
-	"aws:iam/rolePolicy:RolePolicy":                  {id: "{role}:{name}", replace: "name role", put: true, real: &rolePolicy},
-	"aws:iam/instanceProfile:InstanceProfile":        {id: "{name}", arn: "arn:aws:iam::{account}:instance-profile{path}{name}", replace: "name path"},
-	"aws:cloudwatch/logGroup:LogGroup":               {id: "{name}", arn: "arn:aws:logs:{region}:{account}:log-group:{name}", replace: "name", real: &logGroup},
-	"aws:cloudwatch/metricAlarm:MetricAlarm":         {id: "{name}", arn: "arn:aws:cloudwatch:{region}:{account}:alarm:{name}", replace: "name", put: true},
-	"aws:cloudwatch/dashboard:Dashboard":             {id: "{dashboardName}", replace: "dashboardName", put: true},
-	"aws:lambda/function:Function":                   {id: "{name}", arn: "arn:aws:lambda:{region}:{account}:function:{name}", replace: "name packageType", held: true},
-	"aws:lambda/functionUrl:FunctionUrl":             {id: "{functionName}", replace: "functionName", outputs: map[string]string{"functionUrl": "https://{functionName}.lambda-url.{region}.on.aws/"}},
-	"aws:lambda/permission:Permission":               {id: "terraform-#", replace: "*"},
-	"aws:sfn/stateMachine:StateMachine":              {id: "arn:aws:states:{region}:{account}:stateMachine:{name}", arn: "{id}", replace: "name type"},
-	"aws:scheduler/schedule:Schedule":                {id: "default/{name}", arn: "arn:aws:scheduler:{region}:{account}:schedule/default/{name}", replace: "name"},
-	"aws:secretsmanager/secret:Secret":               {id: "arn:aws:secretsmanager:{region}:{account}:secret:{name}-#", key: "{name}", arn: "{id}", replace: "name"},
-	"aws:secretsmanager/secretVersion:SecretVersion": {id: "{secretId}|#", arn: "{secretId}", replace: "secretId secretString"},
+	"aws:iam/role:Role":                                 {id: "{name}", arn: "arn:aws:iam::{account}:role{path}{name}", replace: "name path", real: &role},
+	"aws:iam/rolePolicy:RolePolicy":                     {id: "{role}:{name}", replace: "name role", put: true, real: &rolePolicy},
+	"aws:iam/policy:Policy":                             {id: "arn:aws:iam::{account}:policy{path}{name}", arn: "{id}", replace: "name path description", held: true},
+	"aws:iam/rolePolicyAttachment:RolePolicyAttachment": {imported: "{role}/{policyArn}", id: "{role}-#", key: "{role}/{policyArn}", replace: "*"},
+	"aws:iam/instanceProfile:InstanceProfile":           {id: "{name}", arn: "arn:aws:iam::{account}:instance-profile{path}{name}", replace: "name path"},
+	"aws:cloudwatch/logGroup:LogGroup":                  {id: "{name}", arn: "arn:aws:logs:{region}:{account}:log-group:{name}", replace: "name", real: &logGroup},
+	"aws:cloudwatch/metricAlarm:MetricAlarm":            {id: "{name}", arn: "arn:aws:cloudwatch:{region}:{account}:alarm:{name}", replace: "name", put: true},
+	"aws:cloudwatch/dashboard:Dashboard":                {id: "{dashboardName}", replace: "dashboardName", put: true},
+	"aws:lambda/function:Function":                      {id: "{name}", arn: "arn:aws:lambda:{region}:{account}:function:{name}", replace: "name packageType", held: true},
+	"aws:lambda/functionUrl:FunctionUrl":                {id: "{functionName}", replace: "functionName", outputs: map[string]string{"functionUrl": "https://{functionName}.lambda-url.{region}.on.aws/"}},
+	"aws:lambda/permission:Permission":                  {id: "terraform-#", replace: "*"},
+	"aws:sfn/stateMachine:StateMachine":                 {id: "arn:aws:states:{region}:{account}:stateMachine:{name}", arn: "{id}", replace: "name type"},
+	"aws:scheduler/schedule:Schedule":                   {id: "default/{name}", arn: "arn:aws:scheduler:{region}:{account}:schedule/default/{name}", replace: "name"},
+	"aws:secretsmanager/secret:Secret":                  {id: "arn:aws:secretsmanager:{region}:{account}:secret:{name}-#", key: "{name}", arn: "{id}", replace: "name"},
+	"aws:secretsmanager/secretVersion:SecretVersion":    {id: "{secretId}|#", arn: "{secretId}", replace: "secretId secretString"},
 }

@@ -92,6 +92,9 @@ func (p *Provider) Live() map[string][]Resource {
 	return out
 }
 
+// ImportID returns what a resource is imported by.
+func (p *Provider) ImportID(r Resource) string { return p.importID(&r) }
+
 // Vanish removes a resource as somebody at the console would. Only what is in the
 // registry alone can: elsewhere the played AWS is asked.
 func (p *Provider) Vanish(token, id string) error {
@@ -100,6 +103,7 @@ func (p *Provider) Vanish(token, id string) error {
 	for key, r := range p.live {
 		if r.Token == token && r.ID == id {
 			delete(p.live, key)
+			p.journal = append(p.journal, Event{Op: Vanished, Token: token, ID: id, URN: r.URN})
 			return nil
 		}
 	}

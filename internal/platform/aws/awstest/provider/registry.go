@@ -36,6 +36,8 @@ type kind struct {
 	revised bool
 	// held says that it is not deleted while another resource names it.
 	held bool
+	// imported is what it is imported by, where that is not the ID.
+	imported string
 	// real makes it in AWS; nil: it is in the registry alone.
 	real *real
 }
@@ -147,6 +149,9 @@ func (p *Provider) make(ctx context.Context, token, urn string, in Properties) (
 		r.ID = p.newID(token, in)
 		r.Outputs = p.outputs(token, r.ID, in)
 	}
+	if kinds[token].revised {
+		r.Key = p.keyOf(token, r.Outputs)
+	}
 	if r.Key == "" {
 		r.Key = r.ID
 	}
@@ -220,7 +225,10 @@ func (p *Provider) look(ctx context.Context, token, id string, in, known Propert
 		}
 		return r, nil
 	}
-	key := p.keyOf(token, in)
+	if known["id"] == nil { // it is being taken over
+		return p.imported(token, id)
+	}
+	key := p.keyOf(token, known)
 	if key == "" {
 		key = id
 	}
@@ -230,9 +238,35 @@ func (p *Provider) look(ctx context.Context, token, id string, in, known Propert
 	return nil, errGone
 }
 
+// imported returns the resource that an import names. As with the provider, that may
+// be by another ID than the one it has.
+func (p *Provider) imported(token, id string) (*Resource, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.live {
+		if r.Token == token && p.importID(r) == id {
+			return r.copy(), nil
+		}
+	}
+	return nil, errGone
+}
+
+// importID returns what a resource is imported by.
+func (p *Provider) importID(r *Resource) string {
+	switch template := kinds[r.Token].imported; {
+	case template != "":
+		return p.expand(template, r.ID, r.Outputs)
+	default:
+		return r.ID
+	}
+}
+
 // change updates a resource in place.
 func (p *Provider) change(ctx context.Context, token, id string, olds, news Properties) (*Resource, error) {
 	key := p.keyOf(token, news)
+	if kinds[token].revised {
+		key = p.keyOf(token, olds)
+	}
 	if key == "" {
 		key = id
 	}
@@ -285,16 +319,32 @@ func (p *Provider) remove(ctx context.Context, token, id string, state Propertie
 	return nil
 }
 
+// namedBy are the inputs of others that name a resource by what it is called. Anywhere
+// else the same text may be another's name.
+var namedBy = map[string][]string{
+	"aws:rds/subnetGroup:SubnetGroup":                     {"dbSubnetGroupName"},
+	"aws:rds/clusterParameterGroup:ClusterParameterGroup": {"dbClusterParameterGroupName"},
+	"aws:rds/cluster:Cluster":                             {"clusterIdentifier"},
+	"aws:elasticache/subnetGroup:SubnetGroup":             {"subnetGroupName"},
+	"aws:elasticache/userGroup:UserGroup":                 {"userGroupIds"},
+	"aws:lambda/function:Function":                        {"function", "functionName"},
+}
+
 // holder returns a resource that names this one among its inputs.
 func (p *Provider) holder(token, id string, state Properties) string {
-	names := []string{id}
+	var names []string
+	if strings.Contains(kinds[token].id, "#") { // a name may be others' too
+		names = append(names, id)
+	}
 	if arn, ok := state["arn"].(string); ok {
 		names = append(names, arn)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.live {
-		if r.Token != token && mentions(r.Inputs, names) {
+		if r.ID != id && (mentions(r.Inputs, names) || slices.ContainsFunc(namedBy[token], func(input string) bool {
+			return mentions(r.Inputs[input], []string{id})
+		})) {
 			return r.Token + " " + r.ID
 		}
 	}
@@ -309,8 +359,8 @@ func mentions(v any, texts []string) bool {
 	case []any:
 		return slices.ContainsFunc(v, func(e any) bool { return mentions(e, texts) })
 	case map[string]any:
-		for _, e := range v {
-			if mentions(e, texts) {
+		for k, e := range v {
+			if k != "tags" && mentions(e, texts) {
 				return true
 			}
 		}

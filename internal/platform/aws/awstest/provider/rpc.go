@@ -238,7 +238,7 @@ func (p *Provider) Read(ctx context.Context, in *pulumirpc.ReadRequest) (*pulumi
 		return nil, err
 	}
 	now, err := marshal(resource.NewPropertyMapFromMap(r.Inputs))
-	return &pulumirpc.ReadResponse{Id: in.GetId(), Properties: out, Inputs: now}, err
+	return &pulumirpc.ReadResponse{Id: r.ID, Properties: out, Inputs: now}, err
 }
 
 // Update implements pulumirpc.ResourceProviderServer.
