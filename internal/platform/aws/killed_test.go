@@ -111,6 +111,7 @@ func TestRealKilledCLI(t *testing.T) {
 				t.Errorf("killed: %s: %v", fault.KindOf(err), err)
 			}
 			h.Release()
+			e.provider.Quiet()
 			if err := run(); err != nil {
 				t.Fatalf("after the kill: %v", err)
 			}

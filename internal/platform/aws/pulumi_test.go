@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 
@@ -56,8 +57,9 @@ func newEngine(t *testing.T, change ...func(*aws.PulumiConfig, *provider.Config)
 	e := &engine{dir: t.TempDir()}
 	c := aws.PulumiConfig{
 		Dir: t.TempDir(), Backend: "file://" + e.dir, Secrets: "passphrase", MemoryMiB: 4096,
-		Env:  map[string]string{"PULUMI_CONFIG_PASSPHRASE": "a phrase of this test"},
-		Dead: aws.DeadHere(nil), Command: realCLI(t), Logger: slog.New(slog.DiscardHandler),
+		Env:    map[string]string{"PULUMI_CONFIG_PASSPHRASE": "a phrase of this test"},
+		Settle: time.Millisecond, // a test waits itself, until the provider is quiet
+		Dead:   aws.DeadHere(nil), Command: realCLI(t), Logger: slog.New(slog.DiscardHandler),
 		Adopter: e.adopt,
 	}
 	p := provider.Config{Account: awstest.Account, Region: awstest.Region, AWS: awstestConfig}

@@ -68,6 +68,7 @@ type PulumiConfig struct {
 	Files     Files              // where Pulumi's locks are, to read them: see OpenFiles
 	Dead      Dead               // tells whether who held a lock is gone
 	Patience  time.Duration      // how long one who lives is waited for; 0: two minutes
+	Settle    time.Duration      // how long what one who died asked for may take; 0: ten seconds
 	Adopter   Adopter            // finds what a run that died was making
 	Command   auto.PulumiCommand // nil: pulumi on the PATH
 	Logger    *slog.Logger
@@ -97,6 +98,9 @@ func NewPulumi(c PulumiConfig) (*Pulumi, error) {
 	}
 	if c.Patience == 0 {
 		c.Patience = 2 * time.Minute
+	}
+	if c.Settle == 0 {
+		c.Settle = 10 * time.Second
 	}
 	return &Pulumi{c: c, memory: semaphore.NewWeighted(int64(max(c.MemoryMiB, runMemory)))}, nil
 }
@@ -288,7 +292,8 @@ func (p *Pulumi) Has(ctx context.Context, s Stack) (bool, error) {
 
 // stale returns who holds Pulumi's locks of a stack and is proven dead. One who lives
 // is waited for, before the CLI looks at anything: killed, we leave one that goes on
-// for a while, and ends by itself.
+// for a while, and ends by itself. Of one who died the last calls may still be on
+// their way: what they make is looked for after that.
 func (p *Pulumi) stale(ctx context.Context, s Stack) ([]LockOwner, error) {
 	for deadline := time.Now().Add(p.c.Patience); ; {
 		locks, err := readLocks(ctx, p.c.Files, s)
@@ -296,18 +301,28 @@ func (p *Pulumi) stale(ctx context.Context, s Stack) ([]LockOwner, error) {
 			return nil, err
 		}
 		living, err := p.living(ctx, locks)
-		if err != nil || living == nil {
-			return locks, err
+		if err != nil || len(locks) == 0 {
+			return nil, err
+		}
+		if living == nil {
+			return locks, wait(ctx, p.c.Settle)
 		}
 		if time.Now().After(deadline) {
 			return nil, fault.Errorf(fault.Conflict, "it is locked by %s", living).
 				WithHint("if nothing runs there any more: pulumi cancel --stack %s", s.full())
 		}
-		select {
-		case <-time.After(min(p.c.Patience, time.Second)):
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := wait(ctx, min(p.c.Patience, time.Second)); err != nil {
+			return nil, err
 		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

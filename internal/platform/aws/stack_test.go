@@ -168,7 +168,7 @@ func newPulumi(t *testing.T, memory int, found string) (*aws.Pulumi, *cli) {
 		t.Fatal(err)
 	}
 	p, err := aws.NewPulumi(aws.PulumiConfig{
-		Dir: t.TempDir(), Backend: "file://" + c.dir, Secrets: "passphrase", MemoryMiB: memory, Patience: time.Millisecond,
+		Dir: t.TempDir(), Backend: "file://" + c.dir, Secrets: "passphrase", MemoryMiB: memory, Patience: time.Millisecond, Settle: time.Millisecond,
 		Env:   map[string]string{"PULUMI_CONFIG_PASSPHRASE": "x"},
 		Locks: leases(t), Files: files, Dead: aws.DeadHere(nil), Command: c, Logger: slog.New(slog.DiscardHandler),
 		Adopter: func(_ context.Context, kind string, inputs map[string]any) (string, error) {

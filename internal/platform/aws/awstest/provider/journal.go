@@ -70,6 +70,10 @@ func (p *Provider) note(op Op, token, id, urn string, began time.Time) {
 	p.journal = append(p.journal, Event{Op: op, Token: token, ID: id, URN: urn, Took: time.Since(began)})
 }
 
+// Quiet waits until no call is under way. Unlike a real provider, this one does not
+// die with its engine.
+func (p *Provider) Quiet() { p.calls.Wait() }
+
 // Moment is when in a call something happens.
 type Moment string
 

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -33,6 +34,8 @@ type Provider struct {
 	clients clients
 	port    int
 
+	calls sync.WaitGroup // under way
+
 	mu      sync.Mutex
 	next    int // a number that is given once
 	live    map[string]*Resource
@@ -58,7 +61,7 @@ func Start(tb testing.TB, c Config) *Provider {
 		tb.Fatal(err)
 	}
 	p := &Provider{c: c, clients: newClients(c.AWS, c.Poll), port: l.Addr().(*net.TCPAddr).Port, live: make(map[string]*Resource)}
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.UnaryInterceptor(p.counted))
 	pulumirpc.RegisterResourceProviderServer(server, p)
 	done := make(chan struct{})
 	go func() {
@@ -71,6 +74,13 @@ func Start(tb testing.TB, c Config) *Provider {
 		<-done
 	})
 	return p
+}
+
+// counted has Quiet know of a call.
+func (p *Provider) counted(ctx context.Context, in any, _ *grpc.UnaryServerInfo, call grpc.UnaryHandler) (any, error) {
+	p.calls.Add(1)
+	defer p.calls.Done()
+	return call(ctx, in)
 }
 
 // Env is what has the engine use this provider, and fetch no other.

@@ -47,9 +47,8 @@ func (d dnsRecord) change(ctx context.Context, c *clients, action types.ChangeAc
 
 // find returns the record set of the name and type, or nil.
 func (d dnsRecord) find(ctx context.Context, c *clients) (*types.ResourceRecordSet, error) {
-	out, err := c.zones.ListResourceRecordSets(ctx, &route53.ListResourceRecordSetsInput{
-		HostedZoneId: &d.ZoneID, StartRecordName: &d.Name, StartRecordType: d.Type, MaxItems: awssdk.Int32(1),
-	})
+	// Not the first alone: moto has a name's records in the order in which they were made.
+	out, err := c.zones.ListResourceRecordSets(ctx, &route53.ListResourceRecordSetsInput{HostedZoneId: &d.ZoneID, StartRecordName: &d.Name})
 	if err != nil {
 		return nil, gone(err)
 	}

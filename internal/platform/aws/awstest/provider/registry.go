@@ -210,7 +210,10 @@ func (p *Provider) unknown(token string, news resource.PropertyMap) resource.Pro
 func (p *Provider) look(ctx context.Context, token, id string, in, known Properties) (*Resource, error) {
 	if api := p.real(token); api != nil {
 		if known["id"] == nil { // it is being taken over: the state has only what it was asked to be
-			known = p.outputs(token, id, in)
+			var err error
+			if id, known, err = p.takeOver(token, id, in); err != nil {
+				return nil, err
+			}
 		}
 		now, err := api.read(ctx, &p.clients, id, in)
 		if err != nil {
@@ -236,6 +239,23 @@ func (p *Provider) look(ctx context.Context, token, id string, in, known Propert
 		return r, nil
 	}
 	return nil, errGone
+}
+
+// takeOver returns the ID and the outputs of a resource in AWS that an import names.
+func (p *Provider) takeOver(token, named string, in Properties) (id string, out Properties, err error) {
+	k := kinds[token]
+	if k.imported == "" {
+		return named, p.outputs(token, named, in), nil
+	}
+	id = p.expand(k.id, "", in)
+	out = p.outputs(token, id, in)
+	if k.imported == "{arn}" {
+		out["arn"] = named
+	}
+	if want := p.expand(k.imported, id, out); want != named {
+		return "", nil, fmt.Errorf("unexpected format for import ID %q, expected %q", named, want)
+	}
+	return id, out, nil
 }
 
 // imported returns the resource that an import names. As with the provider, that may
