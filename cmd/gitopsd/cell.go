@@ -13,6 +13,7 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/smithy-go/logging"
 
 	infra "github.com/gitopsd/gitopsd/infra/platform"
 	"github.com/gitopsd/gitopsd/internal/fault"
@@ -115,7 +116,7 @@ func (a awsConfig) sdk(ctx context.Context, secret string) (awssdk.Config, error
 	if parts := strings.Split(secret, ":"); region == "" && len(parts) > 3 && parts[0] == "arn" {
 		region = parts[3]
 	}
-	var opts []func(*awsconfig.LoadOptions) error
+	opts := []func(*awsconfig.LoadOptions) error{awsconfig.WithLogger(logging.Nop{})} // it would say what matters to nobody, beside our own log
 	if region != "" {
 		opts = append(opts, awsconfig.WithRegion(region))
 	}

@@ -96,10 +96,11 @@ func (d *daemon) open(ctx context.Context, progress func(string)) error {
 
 // openPlatform makes where tenants live and what is known of them.
 func (d *daemon) openPlatform(ctx context.Context, progress func(string)) error {
+	open := d.openLocal
 	if d.Platform == onAWS {
-		return fault.Errorf(fault.Invalid, "platform %s is for gitopsd sync alone", onAWS)
+		open = d.openAWS
 	}
-	if err := d.openLocal(ctx, progress); err != nil {
+	if err := open(ctx, progress); err != nil {
 		return err
 	}
 	return d.openLedger(ctx)

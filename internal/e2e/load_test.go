@@ -37,7 +37,7 @@ func (w *world) startLoad(n int, tenants ...string) *load {
 				defer l.workers.Done()
 				defer client.CloseIdleConnections()
 				for ctx.Err() == nil {
-					l.one(ctx, client, w.edge, tenant)
+					l.one(ctx, client, w.edge, tenant+"."+w.domain)
 				}
 			}()
 		}
@@ -45,12 +45,12 @@ func (w *world) startLoad(n int, tenants ...string) *load {
 	return l
 }
 
-func (l *load) one(ctx context.Context, client *http.Client, edge, tenant string) {
+func (l *load) one(ctx context.Context, client *http.Client, edge, host string) {
 	r, err := http.NewRequest(http.MethodPost, "http://"+edge+"/version", strings.NewReader("x"))
 	if err != nil {
 		panic(err)
 	}
-	r.Host = tenant + ".localhost"
+	r.Host = host
 	answer, err := client.Do(r)
 	if err == nil {
 		var body []byte
@@ -65,7 +65,7 @@ func (l *load) one(ctx context.Context, client *http.Client, edge, tenant string
 		l.failed.Add(1)
 		l.mu.Lock()
 		if l.first == "" {
-			l.first = fmt.Sprintf("%s at %s: %v", tenant, time.Now().Format(time.RFC3339Nano), err)
+			l.first = fmt.Sprintf("%s at %s: %v", host, time.Now().Format(time.RFC3339Nano), err)
 		}
 		l.mu.Unlock()
 	}

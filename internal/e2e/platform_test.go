@@ -51,6 +51,7 @@ type world struct {
 	repo    string
 	data    string
 	edge    string // address
+	domain  string // of the platform
 	console string
 	up      *exec.Cmd
 	output  *lockedBuffer
@@ -70,7 +71,7 @@ func newWorld(t testing.TB) *world {
 	}
 	w := &world{
 		t: t, repo: filepath.Join(root, "repo"), data: filepath.Join(root, "data"),
-		edge: freeAddr(t), console: freeAddr(t), output: &lockedBuffer{},
+		edge: freeAddr(t), domain: "localhost", console: freeAddr(t), output: &lockedBuffer{},
 	}
 	t.Cleanup(func() {
 		w.stop()
@@ -251,7 +252,7 @@ func (w *world) request(method, tenant, path, body string, header ...string) (*h
 	if err != nil {
 		return nil, "", err
 	}
-	r.Host = tenant + ".localhost"
+	r.Host = tenant + "." + w.domain
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}
