@@ -81,12 +81,12 @@ func New(cfg Config, log *slog.Logger) (_ *Agent, err error) {
 	}
 	ring := make(chan struct{}, 1)
 	router, traffic := newRouter(time.Duration(cfg.Hold), time.Duration(cfg.StartTimeout)), &traffic{}
+	a.rest = newRest(traffic, cfg.alone)
 	a.super = &supervisor{
 		cfg: cfg, vol: vol, router: router, traffic: traffic, board: newBoard(), ring: ring, log: a.log,
-		launcher: &launcher{cfg: cfg, vol: vol, starter: a.starter, binaries: bin, log: a.output,
+		launcher: &launcher{cfg: cfg, vol: vol, starter: a.starter, binaries: bin, log: a.output, rest: a.rest,
 			oom: watchOOM(cfg.Limits.Groups, cfg.hidden)},
 	}
-	a.rest = &rest{traffic: traffic, alone: cfg.alone}
 	a.proxy = newProxy(cfg.EdgeKey, router, traffic, discard())
 	a.proxy.rest = a.rest
 	a.control = &control{

@@ -92,6 +92,7 @@ type launcher struct {
 	binaries *binaries
 	log      *logFile
 	oom      oomWatch
+	rest     *rest
 	serial   atomic.Uint64
 }
 
@@ -114,6 +115,7 @@ var errPortTaken = errors.New("port was taken")
 // launch returns an app that answered its health check. b is what the pointer
 // names if that is known already; else the volume is asked.
 func (l *launcher) launch(ctx context.Context, p release.Pointer, b *build) (*app, error) {
+	l.rest.work()
 	b, path, err := l.fetch(ctx, p, b)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,12 @@ type rest struct {
 	traffic *traffic
 	alone   bool        // nothing but the agent is in this process
 	now     atomic.Bool // the agent rests
+	worked  atomic.Bool // since run looked last
+	ended   chan struct{}
+}
+
+func newRest(t *traffic, alone bool) *rest {
+	return &rest{traffic: t, alone: alone, ended: make(chan struct{}, 1)}
 }
 
 // run looks for want of traffic until ctx ends.
@@ -34,28 +40,43 @@ func (r *rest) run(ctx context.Context) {
 		case <-tick.C:
 		}
 		switch requests := r.traffic.requests.Load(); {
-		case requests != seen:
+		case requests != seen, r.worked.Swap(false):
 			seen, given = requests, 0
 		case given < times:
 			debug.FreeOSMemory()
 			leaveText()
 			given++
-		case given == times && r.traffic.inFlight.Load() == 0:
-			given++
-			r.begin()
+		case r.alone && r.traffic.inFlight.Load() == 0:
+			tick.Stop()
+			r.begin(ctx)
+			tick.Reset(restAfter)
 		}
 	}
 }
 
-func (r *rest) begin() {
-	if r.alone && r.now.CompareAndSwap(false, true) {
-		runtime.GOMAXPROCS(1)
+// begin rests until there is work.
+func (r *rest) begin(ctx context.Context) {
+	runtime.GOMAXPROCS(1)
+	r.now.Store(true)
+	select {
+	case <-r.ended:
+	case <-ctx.Done():
 	}
+}
+
+// work is end for those who do more than answer a request.
+func (r *rest) work() {
+	r.worked.Store(true)
+	r.end()
 }
 
 // end is called by whoever has work. It costs a look at a flag if there is no rest.
 func (r *rest) end() {
 	if r.now.Load() && r.now.CompareAndSwap(true, false) {
 		runtime.SetDefaultGOMAXPROCS()
+		select {
+		case r.ended <- struct{}{}:
+		default:
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 var (
 	measure = flag.String("targets", "", "measure the agent beside its references and write the table to this `file`")
+	only    = flag.String("only", "", "measure this part alone")
 	fewer   = flag.Int("fewer", 1, "divide the number of reloads, requests and tenants that are measured by `n`")
 )
 
@@ -48,10 +49,22 @@ func TestTargets(t *testing.T) {
 		}
 	}
 	write("| what | ours | reference | ratio | target | |\n|---|---|---|---|---|---|\n")
-	for _, part := range []func(*testing.T) []row{
-		detection, peers, dropped, badReleases, hop, idleAgent, idleTenants,
+	for _, part := range []struct {
+		name    string
+		measure func(*testing.T) []row
+	}{
+		{"detection", detection},
+		{"peers", peers},
+		{"dropped", dropped},
+		{"bad", badReleases},
+		{"hop", hop},
+		{"agent", idleAgent},
+		{"tenants", idleTenants},
 	} {
-		for _, r := range part(t) {
+		if *only != "" && *only != part.name {
+			continue
+		}
+		for _, r := range part.measure(t) {
 			write(r.String())
 		}
 	}
