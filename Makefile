@@ -28,7 +28,8 @@ test-aws: build ## Check what runs on AWS with programs that are not ours
 	@scripts/pulumi
 	@scripts/moto
 	@scripts/ministack
-	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/platform/aws/... ./internal/pipeline/asl ./internal/pipeline/sfnrun ./internal/iamtest ./infra/...
+	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/platform/aws/... ./internal/pipeline/asl ./internal/pipeline/sfnrun ./internal/iamtest ./infra/... ./cmd/gitopsd
+	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/e2e -run OnAWS
 
 bench: deps build ## Measure the main path beside its references
 	@scripts/bench
