@@ -104,6 +104,25 @@ func (DatabaseInstanceArgs) kind() (string, *Resource) {
 	return "aws:rds/clusterInstance:ClusterInstance", nil
 }
 
+// CacheParametersArgs is aws:elasticache/parameterGroup:ParameterGroup.
+type CacheParametersArgs struct {
+	Name        string            `pulumi:"name"`
+	Family      string            `pulumi:"family"`
+	Description string            `pulumi:"description"`
+	Parameters  []CacheParameter  `pulumi:"parameters"`
+	Tags        map[string]string `pulumi:"tags"`
+}
+
+// CacheParameter is a setting of a cache.
+type CacheParameter struct {
+	Name  string `pulumi:"name"`
+	Value string `pulumi:"value"`
+}
+
+func (CacheParametersArgs) kind() (string, *Named) {
+	return "aws:elasticache/parameterGroup:ParameterGroup", nil
+}
+
 // CacheSubnetsArgs is aws:elasticache/subnetGroup:SubnetGroup.
 type CacheSubnetsArgs struct {
 	Name        string               `pulumi:"name"`
@@ -155,6 +174,7 @@ type CacheArgs struct {
 	AutomaticFailover bool                 `pulumi:"automaticFailoverEnabled"`
 	MultiAZ           bool                 `pulumi:"multiAzEnabled"`
 	SubnetGroup       pulumi.StringInput   `pulumi:"subnetGroupName"`
+	ParameterGroup    pulumi.StringInput   `pulumi:"parameterGroupName"`
 	SecurityGroups    []pulumi.StringInput `pulumi:"securityGroupIds"`
 	UserGroups        []pulumi.StringInput `pulumi:"userGroupIds"`
 	AtRest            bool                 `pulumi:"atRestEncryptionEnabled"`

@@ -100,6 +100,12 @@ func (p *program) cache() (*aws.Cache, *aws.Resource) {
 	p.cacheSubnets = aws.Make(p.Scope, "cache", aws.CacheSubnetsArgs{
 		Name: p.c.name(), Description: "gitopsd " + p.c.Cell, SubnetIDs: p.net.private,
 	})
+	major, _, _ := strings.Cut(c.Version, ".")
+	p.cacheParameters = aws.Make(p.Scope, "cache", aws.CacheParametersArgs{
+		Name: p.c.name("redis" + major), Family: "redis" + major, Description: "gitopsd " + p.c.Cell,
+		// A tenant's keys are in the one database that is looked after.
+		Parameters: []aws.CacheParameter{{Name: "databases", Value: "1"}},
+	})
 	p.cacheDefault = aws.Make(p.Scope, "cache-default", aws.CacheUserArgs{
 		UserID: p.c.Name(aws.MaxUserGroup, "default"), UserName: "default", Engine: "redis",
 		AccessString: "off -@all", NoPassword: true,
@@ -116,7 +122,7 @@ func (p *program) cache() (*aws.Cache, *aws.Resource) {
 	cache := aws.Make(p.Scope, "cache", aws.CacheArgs{
 		ID: p.c.Name(aws.MaxReplicationGroup), Description: "gitopsd " + p.c.Cell, Engine: "redis", EngineVersion: c.Version,
 		NodeType: c.NodeType, Nodes: c.Replicas + 1, AutomaticFailover: true, MultiAZ: true, Port: redisPort,
-		SubnetGroup: p.cacheSubnets.Name, SecurityGroups: []pulumi.StringInput{p.net.data},
+		SubnetGroup: p.cacheSubnets.Name, ParameterGroup: p.cacheParameters.Name, SecurityGroups: []pulumi.StringInput{p.net.data},
 		UserGroups: []pulumi.StringInput{group.ID().ToStringOutput()},
 		AtRest:     true, InTransit: true, KMSKey: p.kms.Arn, SnapshotDays: 7,
 	}, p.guard())

@@ -56,7 +56,7 @@ func (p *program) shared(x *cell) pulumi.Map {
 		"requestFunction": e.request.Arn, "responseFunction": e.response.Arn, "headersPolicy": e.headers.ID(), "originAccess": e.access.ID(),
 		"originHost": text(c.originHost()), "domainCertificate": e.certificate,
 		"databaseVersion": text(c.Database.Version), "databaseParameters": p.dbParameters.Name, "databaseSubnets": p.dbSubnets.Name,
-		"cacheVersion": text(c.Cache.Version), "cacheNodeType": text(c.Cache.NodeType), "cacheSubnets": p.cacheSubnets.Name,
+		"cacheVersion": text(c.Cache.Version), "cacheNodeType": text(c.Cache.NodeType), "cacheSubnets": p.cacheSubnets.Name, "cacheParameters": p.cacheParameters.Name,
 		"cacheDefaultUser": p.cacheDefault.ID(), "cacheControlUser": p.cacheControl.ID(), "kmsKey": p.kms.Arn,
 		"logRetentionDays": pulumi.Int(c.LogDays), "tags": pulumi.ToStringMap(c.Tags),
 	}

@@ -14,8 +14,8 @@ type program struct {
 	kms *aws.Resource
 	net *network
 
-	dbSubnets, dbParameters, cacheSubnets *aws.Named
-	cacheDefault, cacheControl            *aws.Resource
+	dbSubnets, dbParameters, cacheSubnets, cacheParameters *aws.Named
+	cacheDefault, cacheControl                             *aws.Resource
 }
 
 // cell is all that was made.

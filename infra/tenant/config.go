@@ -129,6 +129,7 @@ type Shared struct {
 	CacheControlUser string `json:"cacheControlUser"` // ID, and name, of the control plane's user, who logs in by IAM
 	DatabaseSubnets  string `json:"databaseSubnets"`  // subnet group's name
 	CacheSubnets     string `json:"cacheSubnets"`     // subnet group's name
+	CacheParameters  string `json:"cacheParameters"`  // parameter group's name
 	KMSKey           string `json:"kmsKey"`           // ARN
 
 	LogRetentionDays int               `json:"logRetentionDays"`

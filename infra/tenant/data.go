@@ -61,7 +61,7 @@ func (p *program) cache() {
 	cache := aws.Make(p.Scope, "cache", aws.CacheArgs{
 		ID: name, Description: fmt.Sprintf("gitopsd %s: %s", s.Cell, p.name), Engine: "redis", EngineVersion: s.CacheVersion,
 		NodeType: s.CacheNodeType, Nodes: 2, AutomaticFailover: true, MultiAZ: true, Port: cachePort,
-		SubnetGroup: aws.S(s.CacheSubnets), SecurityGroups: []pulumi.StringInput{aws.S(s.DataGroup)},
+		SubnetGroup: aws.S(s.CacheSubnets), ParameterGroup: aws.S(s.CacheParameters), SecurityGroups: []pulumi.StringInput{aws.S(s.DataGroup)},
 		UserGroups: []pulumi.StringInput{group.ID().ToStringOutput()},
 		AtRest:     true, InTransit: true, KMSKey: aws.S(s.KMSKey), SnapshotDays: 1,
 	}, p.guard())

@@ -133,7 +133,7 @@ func shared() tenant.Shared {
 		HeadersPolicy: "hp-1", OriginAccess: "oac-1", OriginHost: "origin.apps.example", OriginSecret: originSecret,
 		DomainCertificate: "arn:aws:acm:us-east-1:" + awstest.Account + ":certificate/domain",
 		DatabaseVersion:   "16.6", DatabaseParameters: "gitopsd-a", CacheVersion: "7.1", CacheNodeType: "cache.t4g.micro",
-		CacheDefaultUser: "gitopsd-a-default", DatabaseSubnets: "gitopsd-a", CacheSubnets: "gitopsd-a", KMSKey: arn("kms", "key/1"),
+		CacheDefaultUser: "gitopsd-a-default", DatabaseSubnets: "gitopsd-a", CacheSubnets: "gitopsd-a", CacheParameters: "gitopsd-a-redis7", KMSKey: arn("kms", "key/1"),
 		LogRetentionDays: 30, Tags: map[string]string{"team": "platform"},
 	}
 }

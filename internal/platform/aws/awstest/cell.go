@@ -155,7 +155,7 @@ func (c *Cell) make(tb testing.TB) {
 		RuntimeImage:  Account + ".dkr.ecr." + Region + ".amazonaws.com/gitopsd-" + p.Cell + "/runtime@sha256:" + fmt.Sprintf("%064d", 0),
 		NamespaceName: "gitopsd-" + p.Cell + ".internal", PublisherUID: 9000,
 		OriginHost: "origin." + Domain, DatabaseVersion: p.Database.Version, DatabaseParameters: p.Name(infraaws.MaxRole, "pg16"),
-		DatabaseSubnets: p.Name(infraaws.MaxRole), CacheVersion: p.Cache.Version, CacheNodeType: p.Cache.NodeType, CacheSubnets: p.Name(infraaws.MaxRole),
+		DatabaseSubnets: p.Name(infraaws.MaxRole), CacheVersion: p.Cache.Version, CacheNodeType: p.Cache.NodeType, CacheSubnets: p.Name(infraaws.MaxRole), CacheParameters: p.Name(infraaws.MaxRole, "redis7"),
 		CacheDefaultUser: defaultUser, KMSKey: arnOf("kms", "key/00000000-0000-0000-0000-000000000001"), LogRetentionDays: p.LogDays,
 	}
 	c.makeCompute(ctx, tb, &shared)

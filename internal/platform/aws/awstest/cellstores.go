@@ -87,7 +87,7 @@ func (c *Cell) startRedis(tb testing.TB, slow time.Duration) {
 	if err := os.WriteFile(users, []byte(acl), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	cmd := exec.Command("redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--aclfile", users, "--dir", filepath.Dir(users))
+	cmd := exec.Command("redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", "1", "--aclfile", users, "--dir", filepath.Dir(users))
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {

@@ -120,10 +120,11 @@ var data = map[string]kind{
 			}}}
 		},
 	},
-	"aws:rds/clusterInstance:ClusterInstance": {id: "{identifier}", arn: rdsARN + "db:{id}", replace: "identifier clusterIdentifier engine"},
-	"aws:elasticache/subnetGroup:SubnetGroup": {id: "{name}", arn: cacheARN + "subnetgroup:{name}", replace: "name", held: true},
-	"aws:elasticache/user:User":               {id: "{userId}", arn: cacheARN + "user:{id}", replace: "userId userName engine"},
-	"aws:elasticache/userGroup:UserGroup":     {id: "{userGroupId}", arn: cacheARN + "usergroup:{id}", replace: "userGroupId engine", held: true},
+	"aws:rds/clusterInstance:ClusterInstance":       {id: "{identifier}", arn: rdsARN + "db:{id}", replace: "identifier clusterIdentifier engine"},
+	"aws:elasticache/subnetGroup:SubnetGroup":       {id: "{name}", arn: cacheARN + "subnetgroup:{name}", replace: "name", held: true},
+	"aws:elasticache/parameterGroup:ParameterGroup": {id: "{name}", arn: cacheARN + "parametergroup:{name}", replace: "name family description", held: true},
+	"aws:elasticache/user:User":                     {id: "{userId}", arn: cacheARN + "user:{id}", replace: "userId userName engine"},
+	"aws:elasticache/userGroup:UserGroup":           {id: "{userGroupId}", arn: cacheARN + "usergroup:{id}", replace: "userGroupId engine", held: true},
 	"aws:elasticache/replicationGroup:ReplicationGroup": {
 		id: "{replicationGroupId}", arn: cacheARN + "replicationgroup:{id}", replace: "replicationGroupId atRestEncryptionEnabled kmsKeyId subnetGroupName port",
 		outputs: map[string]string{"primaryEndpointAddress": "master.{id}.cache.amazonaws.com"},
