@@ -9,56 +9,72 @@ import (
 	"github.com/gitopsd/gitopsd/infra/tenant"
 )
 
-// driver is what the driver does by AWS's API, beside Pulumi: data, secrets,
-// users, routes, and looking.
+// What the driver does by AWS's API beside Pulumi is held against its code by
+// internal/iamtest: each call is here, and nothing else.
+
+// driver is what both parts do that carry tasks out: records, data, secrets, routes.
 func (p *program) driver(x *cell) []aws.Statement {
 	c := p.c
 	buckets := c.tenantBuckets()
-	user := c.tenants("elasticache", "user:")
-	groups := []string{c.arn("elasticache", "usergroup:"+c.Name(aws.MaxUserGroup)), c.tenants("elasticache", "usergroup:")}
 	return []aws.Statement{
-		grant("s3", "ListBucket ListBucketVersions", aws.S(buckets), x.snapshots.Arn, x.state.Arn),
-		named("s3", "GetBucketTagging ListBucketMultipartUploads", buckets),
+		grant("s3", "ListBucket", aws.S(buckets), x.snapshots.Arn, x.state.Arn),
+		grant("s3", "ListBucketVersions", aws.S(buckets), x.snapshots.Arn),
 		grant("s3", "GetObject PutObject DeleteObject", aws.S(buckets+"/*"), pulumi.Sprintf("%s/*", x.snapshots.Arn), pulumi.Sprintf("%s/*", x.state.Arn)),
-		grant("s3", "DeleteObjectVersion AbortMultipartUpload", aws.S(buckets+"/*"), pulumi.Sprintf("%s/*", x.snapshots.Arn)),
+		grant("s3", "DeleteObjectVersion", aws.S(buckets+"/*"), pulumi.Sprintf("%s/*", x.snapshots.Arn)),
 		named("ecs", "DescribeServices UpdateService", c.inClusters("ecs", "service")...),
-		named("ecs", "DescribeTasks StopTask", c.arn("ecs", "task/"+c.name()+"/*"), c.tenants("ecs", "task/")+"/*"),
+		named("ecs", "DescribeTasks", c.arn("ecs", "task/"+c.name()+"/*"), c.tenants("ecs", "task/")+"/*"),
 		when(grant("ecs", "ListTasks", all()), "ArnLike", "ecs:cluster", []string{c.ClusterARN(), c.tenants("ecs", "cluster/")}),
-		grant("servicediscovery", "DiscoverInstances", x.namespace.Arn, aws.S(c.arn("servicediscovery", "service/*"))),
 		grant("application-autoscaling", "DescribeScalableTargets", all()),
 		named("application-autoscaling", "RegisterScalableTarget", c.arn("application-autoscaling", "scalable-target/*")),
-		named("elasticache", "CreateUser ModifyUser DeleteUser DescribeUsers AddTagsToResource ListTagsForResource", user),
-		named("elasticache", "DescribeUserGroups", groups...),
-		named("elasticache", "ModifyUserGroup", append([]string{user}, groups...)...),
 		grant("cloudfront-keyvaluestore", "DescribeKeyValueStore GetKey UpdateKeys", x.edge.store.Arn),
-		named("cloudfront", "CreateInvalidation GetDistribution UpdateDistribution DeleteDistribution ListTagsForResource", c.global("cloudfront", "distribution/*")),
-		named("cloudfront", "GetDistributionTenant CreateInvalidationForDistributionTenant", c.global("cloudfront", "distribution-tenant/*")),
 		named("acm", "DescribeCertificate", "arn:aws:acm:us-east-1:"+c.Account+":certificate/*"),
-		named("secretsmanager", "CreateSecret PutSecretValue GetSecretValue UpdateSecretVersionStage DescribeSecret DeleteSecret TagResource", c.SecretPrefix()+"*"),
+		named("secretsmanager", "CreateSecret PutSecretValue GetSecretValue DescribeSecret DeleteSecret TagResource UpdateSecretVersionStage", c.SecretPrefix()+"*"),
 		named("elasticache", "Connect", c.arn("elasticache", "replicationgroup:"+c.Name(aws.MaxReplicationGroup)), c.tenants("elasticache", "replicationgroup:"), c.arn("elasticache", "user:"+c.cacheUser())),
 		grant("secretsmanager", "GetSecretValue", x.origin.Arn),
+		p.dedicatedMaster(),
 		p.worker(x),
 		grant("kms", "Decrypt GenerateDataKey", p.kms.Arn),
 		p.mount(x, "ClientMount ClientWrite"),
 	}
 }
 
-// looking is how the driver finds out what there is of a tenant, and how it enters
-// what is the tenant's own: a policy is too small for all that it does.
-func (p *program) looking(x *cell) []aws.Statement {
+// dedicatedMaster lets the master's secret of a tenant's own database be read. RDS
+// chooses its name, and tags it with the cluster.
+func (p *program) dedicatedMaster() aws.Statement {
+	return when(named("secretsmanager", "GetSecretValue", p.c.arn("secretsmanager", "secret:rds!cluster-*")),
+		"ArnLike", "aws:ResourceTag/aws:rds:primaryDBClusterArn", p.c.tenants("rds", "cluster:"))
+}
+
+// tasks is what only the short tasks do: cache users, agents, the CDN's files, and a
+// look at everything a tenant may have left.
+func (p *program) tasks(x *cell) []aws.Statement {
 	c := p.c
+	user := c.tenants("elasticache", "user:")
+	groups := []string{c.arn("elasticache", "usergroup:"+c.Name(aws.MaxUserGroup)), c.tenants("elasticache", "usergroup:")}
 	return []aws.Statement{
+		named("elasticache", "CreateUser ModifyUser DeleteUser DescribeUsers AddTagsToResource ListTagsForResource", user),
+		named("elasticache", "DescribeUserGroups", groups...),
+		named("elasticache", "ModifyUserGroup", append([]string{user}, groups...)...),
+		named("elasticache", "DescribeReplicationGroups", c.tenants("elasticache", "replicationgroup:")),
+		grant("servicediscovery", "DiscoverInstances", x.namespace.Arn, aws.S(c.arn("servicediscovery", "service/*"))),
+		named("cloudfront", "CreateInvalidation", c.global("cloudfront", "distribution/*")),
+		named("cloudfront", "GetDistributionTenant CreateInvalidationForDistributionTenant", c.global("cloudfront", "distribution-tenant/*")),
 		grant("cloudfront", "ListDistributions", all()),
-		grant("route53", "ListResourceRecordSets", x.edge.zone.Arn),
+		named("ecs", "DescribeClusters", c.tenants("ecs", "cluster/")),
 		grant("elasticfilesystem", "DescribeAccessPoints", x.files.Arn),
 		named("iam", "GetRole", c.global("iam", "role"+c.path()+"tenant/*")),
-		named("logs", "FilterLogEvents DescribeLogStreams ListTagsForResource", c.arn("logs", "log-group:/gitopsd/"+c.Cell+"/tenant/*")),
-		named("ecs", "DescribeClusters", c.tenants("ecs", "cluster/")),
+		named("logs", "DescribeLogStreams", c.arn("logs", "log-group:/gitopsd/"+c.Cell+"/tenant/*")),
 		named("rds", "DescribeDBClusters", c.tenants("rds", "cluster:")),
-		named("elasticache", "DescribeReplicationGroups", c.tenants("elasticache", "replicationgroup:")),
-		// Of clusters of tenants' own: RDS names the secret, and tags it with the cluster.
-		when(named("secretsmanager", "GetSecretValue", c.arn("secretsmanager", "secret:rds!cluster-*")), "ArnLike",
-			"secretsmanager:ResourceTag/aws:rds:primaryDBClusterArn", []string{c.tenants("rds", "cluster:")}),
+		grant("route53", "ListResourceRecordSets", x.edge.zone.Arn),
+	}
+}
+
+// long is what only the tasks do that run Pulumi, or for long: removals, snapshots.
+func (p *program) long(x *cell) []aws.Statement {
+	buckets := p.c.tenantBuckets()
+	return []aws.Statement{
+		named("s3", "GetBucketTagging ListBucketMultipartUploads", buckets),
+		grant("s3", "AbortMultipartUpload", aws.S(buckets+"/*"), pulumi.Sprintf("%s/*", x.snapshots.Arn)),
 	}
 }
 
@@ -121,7 +137,7 @@ func (p *program) provideService(x *cell) []aws.Statement {
 			"StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com"),
 		when(named("iam", "CreateServiceLinkedRole", linked+"autoscaling.amazonaws.com/*", linked+"ecs.application-autoscaling.amazonaws.com/*"),
 			"StringEquals", "iam:AWSServiceName", []string{"autoscaling.amazonaws.com", "ecs.application-autoscaling.amazonaws.com"}),
-		grant("elasticfilesystem", "CreateAccessPoint", x.files.Arn),
+		grant("elasticfilesystem", "CreateAccessPoint DescribeAccessPoints", x.files.Arn),
 		named("elasticfilesystem", "DeleteAccessPoint DescribeAccessPoints TagResource UntagResource ListTagsForResource", c.arn("elasticfilesystem", "access-point/*")),
 		named("logs", "CreateLogGroup DeleteLogGroup PutRetentionPolicy AssociateKmsKey TagResource UntagResource ListTagsForResource",
 			c.arn("logs", "log-group:/gitopsd/"+c.Cell+"/tenant/*")),

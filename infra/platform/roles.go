@@ -41,8 +41,8 @@ func (p *program) roles(x *cell) {
 	}
 	policies := map[string][]aws.Statement{
 		"instance": p.instanceRole(x), "execution": p.executionRole(x), "edge": {p.mount(x, "ClientMount")},
-		"task":     slices.Concat(p.driver(x), p.looking(x), p.functionRole(x, "task")),
-		"compile":  append(p.functionRole(x, "compile"), p.worker(x)), // it compiles what tenants wrote, and runs none of it
+		"task":     slices.Concat(p.driver(x), p.tasks(x), p.functionRole(x, "task")),
+		"compile":  append(p.functionRole(x, "compile"), p.compiling(x)...), // it compiles what tenants wrote, and runs none of it
 		"sync":     append(p.starting(x), p.functionRole(x, "sync")...),
 		"machines": p.machineRole(x), "schedule": {grant("lambda", "InvokeFunction", aws.S(p.c.FunctionARN("sync")))},
 	}
@@ -60,7 +60,7 @@ func (p *program) roles(x *cell) {
 		}
 	}
 	p.attach(x, "pulumi", map[string][]aws.Statement{
-		"engine": p.engine(x), "edge": p.provideEdge(x), "service": p.provideService(x), "fleet": p.provideFleet(x), "data": p.provideData(x), "driver": p.driver(x), "looking": p.looking(x),
+		"engine": p.engine(x), "edge": p.provideEdge(x), "service": p.provideService(x), "fleet": p.provideFleet(x), "data": p.provideData(x), "driver": append(p.driver(x), p.long(x)...),
 	})
 	x.profile = aws.Make(p.Scope, "instances", aws.InstanceProfileArgs{
 		Name: p.c.name(), Path: p.c.path(), Role: x.roles["instance"].Name,
@@ -120,8 +120,17 @@ func (p *program) functionRole(x *cell, name string) []aws.Statement {
 		grant("ec2", "CreateNetworkInterface DeleteNetworkInterface DescribeNetworkInterfaces DescribeSubnets AssignPrivateIpAddresses UnassignPrivateIpAddresses", all()),
 		grant("logs", "CreateLogStream PutLogEvents", pulumi.Sprintf("%s:*", x.groups[name].Arn)),
 		p.mount(x, "ClientMount ClientWrite"),
-		grant("secretsmanager", "GetSecretValue", x.secret.Arn),
-		grant("kms", "Decrypt GenerateDataKey", p.kms.Arn),
+		grant("kms", "Decrypt", p.kms.Arn),
+	}
+}
+
+// compiling is what is read to know what to build, and which secrets have no value.
+func (p *program) compiling(x *cell) []aws.Statement {
+	return []aws.Statement{
+		p.worker(x),
+		grant("s3", "ListBucket", x.state.Arn),
+		grant("s3", "GetObject", pulumi.Sprintf("%s/*", x.state.Arn)),
+		grant("secretsmanager", "GetSecretValue", x.origin.Arn, aws.S(p.c.SecretPrefix()+"*")),
 	}
 }
 
@@ -152,6 +161,6 @@ func (p *program) starting(x *cell) []aws.Statement {
 	return []aws.Statement{
 		p.worker(x),
 		grant("states", "StartExecution", aws.S(p.c.arn("states", "stateMachine:"+p.c.name()+"-*"))),
-		grant("states", "DescribeExecution StopExecution GetExecutionHistory", aws.S(p.c.arn("states", "execution:"+p.c.name()+"-*"))),
+		grant("states", "DescribeExecution GetExecutionHistory", aws.S(p.c.arn("states", "execution:"+p.c.name()+"-*"))),
 	}
 }

@@ -9,7 +9,7 @@ import (
 // prefixes are what IAM calls a service whose package the SDK calls otherwise.
 var prefixes = map[string]string{
 	"applicationautoscaling": "application-autoscaling", "cloudfrontkeyvaluestore": "cloudfront-keyvaluestore",
-	"cloudwatchlogs": "logs", "efs": "elasticfilesystem", "sfn": "states", "eventbridge": "events",
+	"cloudwatchlogs": "logs", "efs": "elasticfilesystem", "sfn": "states", "eventbridge": "events", "resourcegroupstaggingapi": "tag",
 }
 
 // renamed are the actions of calls that are not called as their call is.

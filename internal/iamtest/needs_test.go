@@ -9,6 +9,9 @@ func (w world) needs(t *testing.T, name string, code []call) map[string][]use {
 	out := map[string][]use{}
 	p, places := w.parts()[name], w.places()
 	for _, a := range actions(code) {
+		if p.never[a] != "" {
+			continue
+		}
 		place, ok := p.on[a]
 		if !ok {
 			place, ok = places[a]

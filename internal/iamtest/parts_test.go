@@ -20,6 +20,8 @@ type part struct {
 	other []use
 	// on overrides where calls of this part are made.
 	on map[string]at
+	// never are calls that the code has and this part does not make, and why.
+	never map[string]string
 }
 
 // lambdaService is what Lambda does for a function in the VPC that mounts the
@@ -60,14 +62,23 @@ func (w world) parts() map[string]part {
 	worker := map[string]at{"secretsmanager:GetSecretValue": on(w.secret("configuration"), w.secret("credentials"), w.master())}
 	login := use{"elasticache", "Connect", on(w.arn("elasticache", "replicationgroup:"+w.Name(40)), w.control()), "our code logs in to the cache by a signed URL"}
 	loginOwn := use{"elasticache", "Connect", on(w.arn("elasticache", "replicationgroup:"+w.data()), w.control()), login.why}
+	own := use{"secretsmanager", "GetSecretValue", at{
+		on:      []string{w.arn("secretsmanager", "secret:rds!cluster-1-AbCdEf")},
+		context: map[string]string{"aws:ResourceTag/aws:rds:primaryDBClusterArn": w.arn("rds", "cluster:"+w.data())},
+	}, "our code reads the master's secret of a tenant's own database"}
+	compiler := map[string]at{
+		"secretsmanager:GetSecretValue": on(w.secret("configuration"), w.secret("credentials"), w.master(), w.secret("origin"), w.secret("tenant/acme")),
+		"s3:GetObject":                  on(w.own("state") + "/tenants/acme.json"), "s3:ListBucket": on(w.own("state")),
+	}
+	cells := map[string]string{"elasticfilesystem:DescribeMountTargets": "only cells have mount targets, and no role of theirs makes one"}
 	var provider []use
 	for _, p := range w.provider() {
 		provider = append(provider, p.uses...)
 	}
 	return map[string]part{
-		"task":    {root: "(*taskLambdaCmd).Run", other: append(w.lambdaService("task"), login, loginOwn)},
-		"compile": {root: "(*taskLambdaCmd).Run", other: w.lambdaService("compile"), on: worker},
-		"pulumi":  {root: "(*taskRunCmd).Run", other: slices.Concat(provider, w.engine(), []use{w.mounts("ClientMount ClientWrite"), login, loginOwn})},
+		"task":    {root: "(*taskLambdaCmd).Run", other: append(w.lambdaService("task"), login, loginOwn, own)},
+		"compile": {root: "(*taskLambdaCmd).Run", other: w.lambdaService("compile"), on: compiler},
+		"pulumi":  {root: "(*taskRunCmd).Run", never: cells, other: slices.Concat(provider, w.engine(), []use{w.mounts("ClientMount ClientWrite"), login, loginOwn, own})},
 		"sync": {
 			root: "(*syncLambdaCmd).Run", other: w.lambdaService("sync"),
 			on: worker,
@@ -119,18 +130,28 @@ func partOf(s pipeline.State) string {
 	return "task"
 }
 
-// calls returns the calls that our code makes in a part: its command's, and those
+// calls follows the calls that our code makes in a part: its command's, and those
 // of the tasks that the machines send there.
-func (p *program) calls(t *testing.T, name string, root string) []call {
+func (p *program) calls(t *testing.T, name string, root string) *reach {
 	t.Helper()
+	if root == "" {
+		return p.from(nil)
+	}
 	tasks := p.function("internal/pipeline", "Tasks")
 	start := p.function("cmd/gitopsd", root)
 	if start == nil || tasks == nil {
 		t.Fatalf("there is no %s, or no pipeline.Tasks", root)
 	}
-	r := p.from([]*ssa.Function{tasks}, start)
+	cut := []*ssa.Function{tasks}
+	if name != "pulumi" { // the others open what adopts, and never have it adopt
+		cut = append(cut, p.function("internal/platform/aws", "NewAdopter"))
+	}
+	r := p.from(cut, start)
 	if !strings.HasPrefix(root, "(*task") {
-		return r.list()
+		return r
+	}
+	if name == "pulumi" {
+		r.add(p.function("internal/platform/aws", "NewAdopter"))
 	}
 	p.driver(t, r)
 	byName := p.tasks()
@@ -152,7 +173,7 @@ func (p *program) calls(t *testing.T, name string, root string) []call {
 		}
 	}
 	r.run()
-	return r.list()
+	return r
 }
 
 // driver has the platform of tasks be the driver of AWS.
@@ -164,5 +185,6 @@ func (p *program) driver(t *testing.T, r *reach) {
 		t.Fatal("there is no driver")
 	}
 	r.add(opened)
-	r.box(opened, opened.Signature.Results().At(0).Type(), contract)
+	r.platform = opened.Signature.Results().At(0).Type()
+	r.box(opened, r.platform, contract)
 }

@@ -8,7 +8,7 @@ import "maps"
 func (w world) places() map[string]at {
 	service := func(c string) string { return w.arn("ecs", "service/"+c+"/"+w.entity()) }
 	task := func(c string) string { return w.arn("ecs", "task/"+c+"/0123456789abcdef") }
-	user, group := w.arn("elasticache", "user:"+w.Name(40, "acme")), w.arn("elasticache", "usergroup:"+w.Name(40))
+	user, group := w.arn("elasticache", "user:"+w.entity()), w.arn("elasticache", "usergroup:"+w.Name(40))
 	groups := []string{group, w.arn("elasticache", "usergroup:"+w.data())}
 	distribution := at{on: []string{w.global("cloudfront", "distribution/E1")}, shared: "AWS chooses a distribution's ID"}
 	tenants := at{on: []string{w.global("cloudfront", "distribution-tenant/dt_1")}, shared: "AWS chooses a distribution tenant's ID"}
@@ -17,8 +17,10 @@ func (w world) places() map[string]at {
 	m := map[string]at{
 		"application-autoscaling:DescribeScalableTargets": anywhere("no resource"),
 		"application-autoscaling:RegisterScalableTarget":  {on: []string{w.arn("application-autoscaling", "scalable-target/1")}, shared: "AWS chooses a target's ID"},
-		"elasticfilesystem:DescribeAccessPoints":          {on: []string{w.files(), w.arn("elasticfilesystem", "access-point/fsap-1")}, shared: "AWS chooses an access point's ID"},
-		"elasticfilesystem:DeleteAccessPoint":             {on: []string{w.arn("elasticfilesystem", "access-point/fsap-1")}, shared: "AWS chooses an access point's ID"},
+		"elasticfilesystem:DescribeAccessPoints":          on(w.files()),
+		"elasticache:DescribeReplicationGroups":           on(w.arn("elasticache", "replicationgroup:"+w.data())),
+		"ecs:DescribeClusters":                            on(w.arn("ecs", "cluster/"+w.entity())),
+		"logs:DescribeLogStreams":                         on(w.logs("tenant/acme")),
 		"iam:GetRole":                                     on(w.global("iam", "role/gitopsd/"+w.Cell+"/tenant/"+w.tenant.RoleName())),
 		"kms:Decrypt":                                     on(w.key()),
 		"kms:GenerateDataKey":                             on(w.key()),
@@ -35,6 +37,11 @@ func (w world) places() map[string]at {
 		"logs:FilterLogEvents":                            on(w.logs("tenant/acme")),
 		"logs:DescribeLogGroups":                          anywhere("no resource"),
 		"acm:DescribeCertificate":                         certificate,
+		"acm:ListCertificates":                            anywhere("no resource"),
+		"ecs:DescribeTaskDefinition":                      anywhere("no resource"),
+		"logs:ListTagsForResource":                        on(w.logs("tenant/acme")),
+		"servicediscovery:ListTagsForResource":            anywhere("no resource"),
+		"tag:GetResources":                                anywhere("no resource"),
 		"acm:ListTagsForCertificate":                      certificate,
 	}
 	for _, c := range []struct {
@@ -67,9 +74,8 @@ func (w world) buckets() map[string]at {
 	tenants, snapshots, state := w.bucket(), w.own("snapshots"), w.own("state")
 	file := func(bucket string) string { return bucket + "/some/key" }
 	m := map[string]at{}
-	for _, name := range fields("s3", "ListBucket ListBucketVersions") {
-		m[name] = on(tenants, snapshots, state)
-	}
+	m["s3:ListBucket"] = on(tenants, snapshots, state)
+	m["s3:ListBucketVersions"] = on(tenants, snapshots)
 	for _, name := range fields("s3", "GetBucketTagging ListBucketMultipartUploads") {
 		m[name] = on(tenants)
 	}

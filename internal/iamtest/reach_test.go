@@ -24,16 +24,23 @@ type call struct{ service, operation string }
 type reach struct {
 	p     *program
 	seen  map[*ssa.Function]bool
+	by    map[*ssa.Function]*ssa.Function // who led there first
+	now   *ssa.Function                   // is being looked into
 	queue []*ssa.Function
 	// cut are functions that are not looked into.
 	cut map[*ssa.Function]bool
 
-	live    map[types.Type]bool // types of which there are values behind interfaces
-	invoked map[*types.Func]bool
-	calls   map[call]*ssa.Function // with one that makes it
+	platform types.Type          // the driver, which is taken to be all that is asked of a platform
+	live     map[types.Type]bool // types of which there are values behind interfaces
+	invoked  map[*types.Func]bool
+	calls    map[call]*ssa.Function // with one that makes it
 	// offered are the operations that an interface which a client became has, and
 	// that count if they are called through it.
 	offered map[*types.Func][]call
+	// given are the operations that a library was given a client for, by its package;
+	// they count once a method of a type of that package is called.
+	given map[string][]call
+	used  map[string]bool
 }
 
 // callable are the methods by which libraries find out what a value can, whatever
@@ -45,8 +52,9 @@ var callable = map[string]bool{
 
 func (p *program) from(cut []*ssa.Function, roots ...*ssa.Function) *reach {
 	r := &reach{
-		p: p, seen: map[*ssa.Function]bool{}, cut: map[*ssa.Function]bool{}, live: map[types.Type]bool{},
+		p: p, seen: map[*ssa.Function]bool{}, by: map[*ssa.Function]*ssa.Function{}, cut: map[*ssa.Function]bool{}, live: map[types.Type]bool{},
 		invoked: map[*types.Func]bool{}, calls: map[call]*ssa.Function{}, offered: map[*types.Func][]call{},
+		given: map[string][]call{}, used: map[string]bool{},
 	}
 	for _, f := range cut {
 		r.cut[f] = true
@@ -60,7 +68,7 @@ func (p *program) from(cut []*ssa.Function, roots ...*ssa.Function) *reach {
 
 func (r *reach) add(f *ssa.Function) {
 	if f != nil && !r.seen[f] {
-		r.seen[f] = true
+		r.seen[f], r.by[f] = true, r.now
 		r.queue = append(r.queue, f)
 	}
 }
@@ -72,6 +80,7 @@ func (r *reach) run() {
 		if r.cut[f] {
 			continue
 		}
+		r.now = f
 		for _, b := range f.Blocks {
 			for _, in := range b.Instrs {
 				r.instruction(f, in)
@@ -110,6 +119,9 @@ func (r *reach) mention(by, f *ssa.Function) {
 				r.calls[call{service, strings.TrimPrefix(obj.Name(), "Presign")}] = by
 				return
 			}
+			if pkg := obj.Pkg(); pkg != nil && !strings.HasPrefix(pkg.Path(), module) {
+				r.use(by, pkg.Path())
+			}
 			if types.IsInterface(recv.Type()) { // a method value of an interface, bound
 				r.invoke(by, obj)
 			}
@@ -124,22 +136,38 @@ func operation(f *types.Func) bool {
 	return f.Exported() && sig.Params().Len() >= 2 && strings.HasSuffix(sig.Params().At(1).Type().String(), "Input")
 }
 
+// use counts what a library was given a client for.
+func (r *reach) use(by *ssa.Function, pkg string) {
+	r.used[pkg] = true
+	for _, c := range r.given[pkg] {
+		r.calls[c] = by
+	}
+	delete(r.given, pkg)
+}
+
 // box notes that a value became one of an interface. A client that became one of
 // ours makes the calls that are made through it; a library that was given it is
-// taken to make all that its interface has: so do paginators and waiters.
+// taken to make all that its interface has, once it is used: so do paginators,
+// waiters and transfers in parts.
 func (r *reach) box(by *ssa.Function, t, as types.Type) {
 	iface, ok := as.Underlying().(*types.Interface)
 	if !ok {
 		return
 	}
 	if service, isClient := client(t); isClient {
-		foreign := !local(as)
+		library := ""
+		if named, isNamed := types.Unalias(as).(*types.Named); isNamed && !local(as) {
+			library = named.Obj().Pkg().Path()
+		}
 		for i := range iface.NumMethods() {
 			m := iface.Method(i)
 			c := call{service, strings.TrimPrefix(m.Name(), "Presign")}
-			if foreign || r.invoked[m] {
+			switch {
+			case library != "" && !r.used[library]:
+				r.given[library] = append(r.given[library], c)
+			case library != "" || r.invoked[m]:
 				r.calls[c] = by
-			} else {
+			default:
 				r.offered[m] = append(r.offered[m], c)
 			}
 		}
@@ -192,7 +220,7 @@ func (r *reach) invoke(by *ssa.Function, m *types.Func) {
 // dispatch follows the method of a type that a call through an interface may be.
 func (r *reach) dispatch(t types.Type, m *types.Func) {
 	iface, ok := m.Signature().Recv().Type().Underlying().(*types.Interface)
-	if ok && types.Implements(t, iface) {
+	if ok && (t == r.platform || types.Implements(t, iface)) {
 		r.add(r.method(t, m.Name()))
 	}
 }
@@ -253,4 +281,20 @@ func (p *program) tasks() map[string][]*types.Func {
 		}
 	}
 	return out
+}
+
+// why says how a call that needs the action was come to, from the root on.
+func (r *reach) why(action string) string {
+	for c, f := range r.calls {
+		if !slices.Contains(actions([]call{c}), action) {
+			continue
+		}
+		var names []string
+		for ; f != nil; f = r.by[f] {
+			names = append(names, f.RelString(nil))
+		}
+		slices.Reverse(names)
+		return ": " + strings.ReplaceAll(strings.Join(names, " > "), module+"/", "")
+	}
+	return ""
 }

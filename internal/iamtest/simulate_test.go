@@ -137,10 +137,7 @@ func TestSimulated(t *testing.T) {
 	var all []asked
 	parts := newWorld(ourCell).parts()
 	for _, name := range slices.Sorted(maps.Keys(parts)) {
-		var code []call
-		if root := parts[name].root; root != "" {
-			code = p.calls(t, name, root)
-		}
+		code := p.calls(t, name, parts[name].root).list()
 		a := asked{Role: name, Account: account, Policy: document(roles[name]), Resources: guards}
 		a.Requests = requestsOf(newWorld(ourCell).needs(t, name, code), "Allowed")
 		for _, cell := range otherCells {
