@@ -6,7 +6,7 @@ LINT      := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
 TEST_FLAGS ?= -race -timeout 12m
 
-.PHONY: help up test test-aws bench bench-forge bench-edge bench-aws images lint build deps clean generate
+.PHONY: help up test test-aws peers bench bench-forge bench-edge bench-aws images lint build deps clean generate
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,17 +19,13 @@ test: build ## Run every test
 	@scripts/openapi
 	$(GO) test $(TEST_FLAGS) ./...
 
-test-aws: build ## Check what runs on AWS with programs that are not ours
-	@scripts/deps test
-	@scripts/asl
-	@scripts/hadolint
-	@scripts/iam
-	@scripts/pulumi-types
-	@scripts/pulumi
-	@scripts/moto
-	@scripts/ministack
+test-aws: build peers ## Check what runs on AWS with programs that are not ours
 	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/platform/aws/... ./internal/pipeline/asl ./internal/pipeline/sfnrun ./internal/iamtest ./infra/... ./cmd/gitopsd
 	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/e2e -run OnAWS
+
+peers: ## Fetch the programs that are not ours, and say what each checks and what it cannot
+	@scripts/deps test
+	@scripts/peers
 
 bench: deps build ## Measure the main path beside its references
 	@scripts/bench
