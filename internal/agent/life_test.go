@@ -180,7 +180,9 @@ func TestStreamsOutliveReload(t *testing.T) {
 // process runs the agent as a process of its own.
 func (in *instance) process(change ...func(*exec.Cmd)) *exec.Cmd {
 	in.t.Helper()
-	in.cfg.Listen, in.cfg.Control = freeAddr(in.t), freeAddr(in.t)
+	if in.cfg.Listen == "127.0.0.1:0" {
+		in.cfg.Listen, in.cfg.Control = freeAddr(in.t), freeAddr(in.t)
+	}
 	in.url, in.ctl = "http://"+in.cfg.Listen, "http://"+in.cfg.Control
 	b, err := json.Marshal(in.cfg)
 	if err != nil {

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,7 +40,10 @@ func statusKB(t testing.TB, pid int, key string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(b), key)
+	_, rest, found := strings.Cut(string(b), key)
+	if !found {
+		t.Fatalf("process %d has ended", pid)
+	}
 	n, err := strconv.Atoi(strings.Fields(rest)[0])
 	if err != nil {
 		t.Fatal(err)
@@ -86,9 +90,24 @@ func (f *fleet) each(do func(n int, in *instance)) {
 // newFleet starts tenants whose apps are idle: they sleep by the time it returns.
 func newFleet(t *testing.T, size int) *fleet {
 	f := &fleet{t: t, instances: make([]*instance, size), pids: make([]int, size)}
+	// Of so many ports chosen at random, some would be chosen by an app, too, before
+	// their agent takes them: these are below those that the kernel gives.
+	port := 20_000
+	addr := func() string {
+		for ; ; port++ {
+			at := fmt.Sprintf("127.0.0.1:%d", port)
+			if l, err := net.Listen("tcp", at); err == nil {
+				l.Close()
+				port++
+				return at
+			}
+		}
+	}
 	for n := range f.instances {
+		listen, control := addr(), addr()
 		f.instances[n] = newInstance(t, idle(500*time.Millisecond), func(c *agent.Config) {
 			c.Poll, c.Tenant = agent.Duration(time.Second), "t"+strconv.Itoa(n)
+			c.Listen, c.Control = listen, control
 		})
 	}
 	f.each(func(n int, in *instance) {
