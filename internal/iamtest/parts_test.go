@@ -70,7 +70,12 @@ func (w world) parts() map[string]part {
 		"secretsmanager:GetSecretValue": on(w.secret("configuration"), w.secret("credentials"), w.master(), w.secret("origin"), w.secret("tenant/acme")),
 		"s3:GetObject":                  on(w.own("state") + "/tenants/acme.json"), "s3:ListBucket": on(w.own("state")),
 	}
-	cells := map[string]string{"elasticfilesystem:DescribeMountTargets": "only cells have mount targets, and no role of theirs makes one"}
+	// What an adopter looks for that only cells have: no role of a cell's makes one.
+	cells := map[string]string{
+		"elasticfilesystem:DescribeMountTargets": "mount targets", "cloudfront:ListConnectionGroups": "connection group",
+		"cloudfront:ListOriginAccessControls": "origin access control", "cloudfront:ListResponseHeadersPolicies": "headers policy",
+		"servicediscovery:ListNamespaces": "namespace",
+	}
 	var provider []use
 	for _, p := range w.provider() {
 		provider = append(provider, p.uses...)
@@ -143,17 +148,13 @@ func (p *program) calls(t *testing.T, name string, root string) *reach {
 		t.Fatalf("there is no %s, or no pipeline.Tasks", root)
 	}
 	cut := []*ssa.Function{tasks}
-	if name != "pulumi" { // the others open what adopts, and never have it adopt
-		cut = append(cut, p.function("internal/platform/aws", "NewAdopter"))
+	if name != "pulumi" { // the others open what Pulumi needs, and never have it run
+		cut = append(cut, p.function("internal/platform/aws", "NewAdopter"), p.function("internal/platform/aws", "DeadTask"))
 	}
 	r := p.from(cut, start)
 	if !strings.HasPrefix(root, "(*task") {
 		return r
 	}
-	if name == "pulumi" {
-		r.add(p.function("internal/platform/aws", "NewAdopter"))
-	}
-	p.driver(t, r)
 	byName := p.tasks()
 	for _, m := range pipeline.Machines() {
 		for _, s := range m.States {
@@ -174,17 +175,4 @@ func (p *program) calls(t *testing.T, name string, root string) *reach {
 	}
 	r.run()
 	return r
-}
-
-// driver has the platform of tasks be the driver of AWS.
-func (p *program) driver(t *testing.T, r *reach) {
-	t.Helper()
-	opened := p.function("internal/platform/aws", "Open")
-	contract := p.byPath[module+"/internal/platform"].Type("Platform").Type()
-	if opened == nil {
-		t.Fatal("there is no driver")
-	}
-	r.add(opened)
-	r.platform = opened.Signature.Results().At(0).Type()
-	r.box(opened, r.platform, contract)
 }

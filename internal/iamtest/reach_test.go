@@ -30,10 +30,9 @@ type reach struct {
 	// cut are functions that are not looked into.
 	cut map[*ssa.Function]bool
 
-	platform types.Type          // the driver, which is taken to be all that is asked of a platform
-	live     map[types.Type]bool // types of which there are values behind interfaces
-	invoked  map[*types.Func]bool
-	calls    map[call]*ssa.Function // with one that makes it
+	live    map[types.Type]bool // types of which there are values behind interfaces
+	invoked map[*types.Func]bool
+	calls   map[call]*ssa.Function // with one that makes it
 	// offered are the operations that an interface which a client became has, and
 	// that count if they are called through it.
 	offered map[*types.Func][]call
@@ -220,7 +219,7 @@ func (r *reach) invoke(by *ssa.Function, m *types.Func) {
 // dispatch follows the method of a type that a call through an interface may be.
 func (r *reach) dispatch(t types.Type, m *types.Func) {
 	iface, ok := m.Signature().Recv().Type().Underlying().(*types.Interface)
-	if ok && (t == r.platform || types.Implements(t, iface)) {
+	if ok && types.Implements(t, iface) {
 		r.add(r.method(t, m.Name()))
 	}
 }
