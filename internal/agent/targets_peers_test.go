@@ -62,9 +62,13 @@ func peers(t *testing.T) []row {
 		if strings.HasPrefix(peer.name, "polling") {
 			n = min(n, 15)
 		}
-		took, failed := peerRun(t, peer.command, n)
+		took, failed, missed := peerRun(t, peer.command, n)
+		theirs := fmt.Sprintf("%s; %.1f failed", times(took), float64(failed)/float64(n))
+		if missed > 0 {
+			theirs += fmt.Sprintf("; %d of %d changes not seen", missed, n)
+		}
 		rows = append(rows, row{
-			what, mineText, fmt.Sprintf("%s; %.1f failed", times(took), float64(failed)/float64(n)),
+			what, mineText, theirs,
 			fmt.Sprintf("%.2f", percent(mine, .5)/percent(took, .5)), "", false,
 		})
 	}
@@ -79,23 +83,31 @@ func lookPath(program string) string {
 // awaitVersion returns how long after begin the version answered.
 func awaitVersion(t *testing.T, url, version string, begin time.Time) time.Duration {
 	t.Helper()
+	took, ok := answers(url, version, begin, 20*time.Second)
+	if !ok {
+		t.Fatalf("version %s does not answer", version)
+	}
+	return took
+}
+
+func answers(url, version string, begin time.Time, within time.Duration) (time.Duration, bool) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
-	for time.Since(begin) < 20*time.Second {
+	for time.Since(begin) < within {
 		if res, err := client.Get(url); err == nil {
 			b, _ := io.ReadAll(res.Body)
 			res.Body.Close()
 			if string(b) == version {
-				return time.Since(begin)
+				return time.Since(begin), true
 			}
 		}
 		time.Sleep(time.Millisecond)
 	}
-	t.Fatalf("version %s does not answer", version)
-	return 0
+	return 0, false
 }
 
-// peerRun has a peer restart the app n times, under load.
-func peerRun(t *testing.T, command func(dir string) *exec.Cmd, n int) (took []time.Duration, failed int64) {
+// peerRun has a peer restart the app n times, under load. A change that it does not
+// see within five seconds is one it missed.
+func peerRun(t *testing.T, command func(dir string) *exec.Cmd, n int) (took []time.Duration, failed int64, missed int) {
 	t.Helper()
 	dir, addr := t.TempDir(), freeAddr(t)
 	set := func(version string) {
@@ -133,10 +145,14 @@ func peerRun(t *testing.T, command func(dir string) *exec.Cmd, n int) (took []ti
 		time.Sleep(50 * time.Millisecond) // a peer that was told too early forgets it
 		begin := time.Now()
 		set(strconv.Itoa(i))
-		took = append(took, awaitVersion(t, url, strconv.Itoa(i), begin))
+		if one, ok := answers(url, strconv.Itoa(i), begin, 5*time.Second); ok {
+			took = append(took, one)
+		} else {
+			missed++
+		}
 	}
 	l.stop()
-	return took, l.failed.Load()
+	return took, l.failed.Load(), missed
 }
 
 // endListener ends the app that a peer left behind in a group of its own: it
