@@ -103,6 +103,9 @@ func (c *cellFile) machines() error {
 		Function: c.FunctionARN("task"), StateMachine: c.MachineARN, Cluster: c.ClusterARN(), TaskDefinition: c.PulumiFamily(),
 		Container: infra.Container, CapacityProvider: c.CapacityProvider(),
 	}
+	if c.Images.Compiler != "" {
+		targets.Compiler = c.FunctionARN("compile")
+	}
 	c.Machines = nil
 	for _, m := range all {
 		document, err := asl.Document(m, all, targets)
