@@ -67,7 +67,9 @@ var zoneRecord = real{
 			return "", nil, err
 		}
 		action := types.ChangeActionCreate
-		if d.Overwrite {
+		if there, err := d.find(ctx, c); err != nil {
+			return "", nil, err
+		} else if d.Overwrite || there == nil { // moto takes one that was removed, or a later name's, for one that is there
 			action = types.ChangeActionUpsert
 		}
 		return d.ZoneID + "_" + d.Name + "_" + string(d.Type), nil, d.change(ctx, c, action)
