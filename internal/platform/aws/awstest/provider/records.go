@@ -45,16 +45,20 @@ func (d dnsRecord) change(ctx context.Context, c *clients, action types.ChangeAc
 	return err
 }
 
-// find returns the record set of the name and type, or nil.
+// find returns the record set of the name and type, or nil. It looks through the whole
+// zone: moto does not order records as Route 53 does, where the first from a name on
+// would do.
 func (d dnsRecord) find(ctx context.Context, c *clients) (*types.ResourceRecordSet, error) {
-	// Not the first alone: moto has a name's records in the order in which they were made.
-	out, err := c.zones.ListResourceRecordSets(ctx, &route53.ListResourceRecordSetsInput{HostedZoneId: &d.ZoneID, StartRecordName: &d.Name})
-	if err != nil {
-		return nil, gone(err)
-	}
-	for _, s := range out.ResourceRecordSets {
-		if strings.TrimSuffix(awssdk.ToString(s.Name), ".") == strings.TrimSuffix(d.Name, ".") && s.Type == d.Type {
-			return &s, nil
+	pages := route53.NewListResourceRecordSetsPaginator(c.zones, &route53.ListResourceRecordSetsInput{HostedZoneId: &d.ZoneID})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, gone(err)
+		}
+		for _, s := range page.ResourceRecordSets {
+			if strings.TrimSuffix(awssdk.ToString(s.Name), ".") == strings.TrimSuffix(d.Name, ".") && s.Type == d.Type {
+				return &s, nil
+			}
 		}
 	}
 	return nil, nil
