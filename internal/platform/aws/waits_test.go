@@ -79,15 +79,7 @@ func (w *world) domain(t *testing.T) {
 	if one := state(); len(one.Records) != 1 {
 		t.Errorf("once it is served: %+v", one)
 	}
-	other := w.config("thief", func(t *tenant.Tenant) { t.Domains = []string{"shop.example"} })
-	if err := d.EnsureInfrastructure(t.Context(), other); err == nil { // it is not proven twice, but asked for
-		if err := d.EnsureInfrastructure(t.Context(), other); err == nil {
-			t.Log("the same domain is asked for by two, and served for the first")
-		}
-	}
-	for _, name := range []string{"thief", "shop"} {
-		w.destroy(t, d, name)
-	}
+	w.destroy(t, d, "shop")
 }
 
 // destroy takes a tenant away, as a run does, as often as it is told to wait.
