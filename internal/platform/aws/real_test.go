@@ -126,7 +126,7 @@ func (e *engine) heals(t *testing.T, s aws.Stack) {
 	}
 	t.Logf("drift: %s", timed(func() {
 		changes, err := e.Drift(t.Context(), s)
-		if want := map[string]int{"update": 1, "delete": 1}; err != nil || !maps.Equal(changes, want) {
+		if want := map[string]int{"update": 1, "create": 1}; err != nil || !maps.Equal(changes, want) {
 			t.Errorf("drift %v, %v, want %v", changes, err, want)
 		}
 	}))

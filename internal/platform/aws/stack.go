@@ -49,7 +49,7 @@ type Stacks interface {
 	Destroy(context.Context, Stack) error
 	// Preview returns what Up would do, by kind of change.
 	Preview(context.Context, Stack) (map[string]int, error)
-	// Drift returns what is otherwise than the last Up left it, by kind of change.
+	// Drift returns what Up would set right if it looked at what there is, by kind of change.
 	Drift(context.Context, Stack) (map[string]int, error)
 	// Has reports whether there is such a stack.
 	Has(context.Context, Stack) (bool, error)
@@ -252,7 +252,9 @@ func (p *Pulumi) Preview(ctx context.Context, s Stack) (map[string]int, error) {
 func (p *Pulumi) Drift(ctx context.Context, s Stack) (map[string]int, error) {
 	var changes map[string]int
 	err := p.look(ctx, "look for drift in", s, func(ctx context.Context, stack *auto.Stack) error {
-		result, err := stack.PreviewRefresh(ctx, optrefresh.SuppressProgress(), optrefresh.SuppressOutputs())
+		// Not what a refresh alone would find: that others may change what the program
+		// leaves to them, such as the number of tasks, is no drift.
+		result, err := stack.Preview(ctx, optpreview.Refresh(), optpreview.SuppressProgress(), optpreview.SuppressOutputs())
 		changes = counted(result.ChangeSummary)
 		return err
 	})

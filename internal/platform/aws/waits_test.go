@@ -8,6 +8,7 @@ import (
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
 	infra "github.com/gitopsd/gitopsd/infra/tenant"
 	"github.com/gitopsd/gitopsd/internal/fault"
@@ -127,6 +128,19 @@ func (w *world) drift(t *testing.T) {
 	supervised(t, d, "a look finds nothing", func() bool { return found(d) != nil })
 	if is := found(d); is == nil || len(is.Changes) > 0 || is.Failure != "" {
 		t.Errorf("where nothing was changed: %+v", is)
+	}
+	more := &ecs.UpdateServiceInput{ // the autoscaler's doing
+		Cluster: awssdk.String(w.Outputs().Shared.ClusterName), Service: awssdk.String(infra.Config{Shared: w.Outputs().Shared, Tenant: c}.ServiceName()),
+		DesiredCount: awssdk.Int32(2),
+	}
+	if _, err := ecs.NewFromConfig(w.AWS()).UpdateService(t.Context(), more); err != nil {
+		t.Fatal(err)
+	}
+	seen := found(d).At
+	again := w.open(t, func(c *aws.Config) { c.Drift.Every = time.Millisecond })
+	supervised(t, again, "another look", func() bool { return found(again).At.After(seen) })
+	if is := found(again); len(is.Changes) > 0 || is.Failure != "" {
+		t.Errorf("where there are more tasks by now: %+v", is)
 	}
 	logs := cloudwatchlogs.NewFromConfig(w.AWS())
 	group := infra.Config{Shared: w.Outputs().Shared, Tenant: c}.LogGroupName()
