@@ -18,14 +18,15 @@ import (
 //	PROVISIONING ► PENDING ► RUNNING ► DEACTIVATING ► STOPPING ► STOPPED
 type ecsTask struct {
 	types.Task
-	service *ecsService
-	forced  int // of the service, when it began
-	spec    Spec
-	well    bool          // it was seen to be
-	told    chan struct{} // closed: it is to end
-	ended   bool          // told is closed
-	killed  chan struct{} // closed: at once
-	gone    bool          // killed is closed
+	service    *ecsService
+	forced     int // of the service, when it began; so are the registries
+	registries []types.ServiceRegistry
+	spec       Spec
+	well       bool          // it was seen to be
+	told       chan struct{} // closed: it is to end
+	ended      bool          // told is closed
+	killed     chan struct{} // closed: at once
+	gone       bool          // killed is closed
 }
 
 // keptTasks is how long a task that stopped is still described. Source: ListTasks,
@@ -38,7 +39,7 @@ func (e *ECS) start(s *ecsService) *ecsTask {
 	id := make([]byte, 16)
 	_, _ = rand.Read(id) // never fails
 	now := time.Now()
-	t := &ecsTask{service: s, forced: s.forced, told: make(chan struct{}), killed: make(chan struct{}), Task: types.Task{
+	t := &ecsTask{service: s, forced: s.forced, registries: s.ServiceRegistries, told: make(chan struct{}), killed: make(chan struct{}), Task: types.Task{
 		TaskArn: awssdk.String(arnOf("ecs", "task/"+*s.cluster.ClusterName+"/"+hex.EncodeToString(id))), ClusterArn: s.ClusterArn,
 		TaskDefinitionArn: s.TaskDefinition, DesiredStatus: awssdk.String("RUNNING"), LastStatus: awssdk.String("PROVISIONING"),
 		CreatedAt: &now, Group: awssdk.String("service:" + *s.ServiceName), HealthStatus: types.HealthStatusUnknown,
@@ -132,7 +133,7 @@ func (e *ECS) run(t *ecsTask) (failure string) {
 	}
 	e.running(t, c)
 	if e.discovery != nil {
-		for _, r := range t.service.ServiceRegistries {
+		for _, r := range t.registries {
 			e.discovery.register(*r.RegistryArn, t.spec.Task, t.attributes(c, r), t.told)
 		}
 	}
@@ -142,7 +143,7 @@ func (e *ECS) run(t *ecsTask) (failure string) {
 	e.mu.Unlock()
 	e.become(t, "DEACTIVATING")
 	if e.discovery != nil { // before the container hears of its end
-		for _, r := range t.service.ServiceRegistries {
+		for _, r := range t.registries {
 			e.discovery.deregister(*r.RegistryArn, t.spec.Task)
 		}
 	}
@@ -238,7 +239,7 @@ func (e *ECS) healthy(t *ecsTask) bool {
 	t.well, t.HealthStatus = true, types.HealthStatusHealthy
 	t.Containers[0].HealthStatus = types.HealthStatusHealthy
 	if e.discovery != nil {
-		for _, r := range t.service.ServiceRegistries {
+		for _, r := range t.registries {
 			e.discovery.healthy(*r.RegistryArn, path.Base(*t.TaskArn))
 		}
 	}
