@@ -264,3 +264,27 @@ func TestPlatformOfAnotherAccount(t *testing.T) {
 	a := newAccount(t, smallCell+"account: \"999999999999\"\n")
 	a.refused(exitInvalid, "the cell is of account 999999999999, and these credentials are of 123456789012", "up")
 }
+
+// What needs the go command goes to the function that has it.
+func TestMachinesOfACell(t *testing.T) {
+	t.Parallel()
+	c, err := readCell(write(t, "cell.yaml", smallCell+"images: {controlPlane: x@sha256:1, compiler: y@sha256:2}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Account, c.Region = "123456789012", "eu-west-1"
+	if err := c.machines(); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range c.Machines {
+		if m.Name == "deploy" {
+			contains(t, "the document of deploy", m.Document, c.FunctionARN("compile"), c.FunctionARN("task"))
+		}
+		if m.Name == "provision" {
+			contains(t, "the document of provision", m.Document, c.ClusterARN(), c.PulumiFamily(), c.MachineARN("deploy", 1))
+		}
+	}
+	if len(c.Machines) < 4 {
+		t.Errorf("%d machines", len(c.Machines))
+	}
+}
