@@ -102,7 +102,21 @@ func NewPulumi(c PulumiConfig) (*Pulumi, error) {
 	if c.Settle == 0 {
 		c.Settle = 10 * time.Second
 	}
+	c.Backend = withoutSidecars(c.Backend)
 	return &Pulumi{c: c, memory: semaphore.NewWeighted(int64(max(c.MemoryMiB, runMemory)))}, nil
+}
+
+// withoutSidecars has a backend of files keep no file beside each with what is known of
+// it. Those are not written at once: a kill would leave one that is empty, by which
+// the state could not be read any more.
+func withoutSidecars(backend string) string {
+	if !strings.HasPrefix(backend, "file://") || strings.Contains(backend, "metadata=") {
+		return backend
+	}
+	if strings.Contains(backend, "?") {
+		return backend + "&metadata=skip"
+	}
+	return backend + "?metadata=skip"
 }
 
 // run does something to a stack while nobody else does, within the bounds of
