@@ -30,7 +30,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		"a cell":                    {"platform: aws\naws: {cell: a, region: eu-west-1}\n", ""},
 		"all of a cell":             {"platform: aws\nengine: stepfunctions\naws: {configurationFile: f, originSecretFile: o, volumes: /v, edge: wildcard, drift: heal, caBundle: b, pulumi: {dir: /p, memory: 600}}\n", ""},
 		"machines without a cell":   {"engine: stepfunctions\naws:\n  region: eu-west-1\n  machines: {deploy-v1: arn}\n", ""},
-		"unknown key":               {"repo: .\nplatfrom: aws\n", `c.yaml:2: unknown key "platfrom"`},
+		"unknown key":               {"repo: .\nplatforms: aws\n", `c.yaml:2: unknown key "platforms"`},
 		"unknown key below":         {"aws:\n  pulumi:\n    mem: 3\n", `c.yaml:3: unknown key "mem"`},
 		"another type":              {"repo: .\nruns: many\n", "c.yaml:2: cannot unmarshal !!str `many` into int"},
 		"no YAML":                   {"repo: [\n", "c.yaml:1: did not find expected node content"},

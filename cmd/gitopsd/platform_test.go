@@ -10,10 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-
-	awssdk "github.com/aws/aws-sdk-go-v2/aws"
 
 	infra "github.com/gitopsd/gitopsd/infra/platform"
 	"github.com/gitopsd/gitopsd/internal/fault"

@@ -51,7 +51,6 @@ func (p *playedAWS) environment() []string {
 }
 
 func (p *playedAWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-
 	raw, _ := io.ReadAll(r.Body) // what is missing of it is no JSON
 	var values map[string]any
 	_ = json.Unmarshal(raw, &values)

@@ -42,9 +42,9 @@ func mount(t *testing.T, dir string, cached time.Duration) (string, *faulty) {
 	if err := syscall.Stat(dir, &st); err != nil {
 		t.Fatal(err)
 	}
-	root := &fs.LoopbackRoot{Path: dir, Dev: uint64(st.Dev)}
+	root := &fs.LoopbackRoot{Path: dir, Dev: st.Dev}
 	root.RootNode = &faultyNode{LoopbackNode: fs.LoopbackNode{RootData: root}, f: f}
-	root.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, name string, _ *syscall.Stat_t) fs.InodeEmbedder {
+	root.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, name string, _ *syscall.Stat_t) fs.InodeEmbedder { //nolint:staticcheck // its successor gives no name
 		return &faultyNode{LoopbackNode: fs.LoopbackNode{RootData: data}, f: f, name: name}
 	}
 	point := t.TempDir()

@@ -224,7 +224,9 @@ func TestRealAdoptionOfOthers(t *testing.T) {
 	go func() { _, err := e.Up(context.WithoutCancel(t.Context()), stackFor(c)); done <- err }()
 	<-h.Reached
 	e.kill(t, stackFor(c))
-	<-done
+	if err := <-done; err == nil {
+		t.Error("a Pulumi that was killed came to an end")
+	}
 	h.Release()
 	e.provider.Quiet()
 	away := cell.Obstructions()["log group"](t, "acme")

@@ -60,10 +60,10 @@ func (p *Pulumi) adopt(ctx context.Context, s Stack, stack *auto.Stack) error {
 		return err
 	}
 	var whole, state map[string]json.RawMessage
-	if err := json.Unmarshal(exported, &whole); err == nil {
-		err = json.Unmarshal(whole["deployment"], &state)
+	if err := json.Unmarshal(exported, &whole); err != nil {
+		return fmt.Errorf("read state: %w", err)
 	}
-	if err != nil {
+	if err := json.Unmarshal(whole["deployment"], &state); err != nil {
 		return fmt.Errorf("read state: %w", err)
 	}
 	var begun []operation

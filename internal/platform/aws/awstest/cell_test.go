@@ -72,7 +72,7 @@ func runtime(t *testing.T, c *awstest.Cell, name string) (registry string, defin
 	}
 	found, err := servicediscovery.NewFromConfig(c.AWS()).CreateService(ctx, &servicediscovery.CreateServiceInput{
 		Name: &name, DnsConfig: &sdtypes.DnsConfig{
-			NamespaceId: &o.Shared.NamespaceID, DnsRecords: []sdtypes.DnsRecord{{Type: sdtypes.RecordTypeSrv, TTL: awssdk.Int64(5)}},
+			NamespaceId: &o.Shared.NamespaceID, DnsRecords: []sdtypes.DnsRecord{{Type: sdtypes.RecordTypeSrv, TTL: awssdk.Int64(5)}}, //nolint:staticcheck // as Pulumi sets it
 		},
 		HealthCheckCustomConfig: &sdtypes.HealthCheckCustomConfig{FailureThreshold: awssdk.Int32(1)}, //nolint:staticcheck // as Pulumi sets it
 	})

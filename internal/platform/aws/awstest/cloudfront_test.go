@@ -125,7 +125,8 @@ func TestAKeyValueStoreHasOneETag(t *testing.T) {
 	if _, err := keys.PutKey(ctx, &kvs.PutKeyInput{KvsARN: arn, Key: awssdk.String("b.example"), Value: awssdk.String("b"), IfMatch: is.ETag}); codeOf(err) != "ConflictException" {
 		t.Errorf("changed by an ETag that is past: %v", err)
 	}
-	updated, err := keys.UpdateKeys(ctx, &kvs.UpdateKeysInput{KvsARN: arn, IfMatch: put.ETag,
+	updated, err := keys.UpdateKeys(ctx, &kvs.UpdateKeysInput{
+		KvsARN: arn, IfMatch: put.ETag,
 		Puts:    []kvstypes.PutKeyRequestListItem{{Key: awssdk.String("b.example"), Value: awssdk.String(`"b"`)}},
 		Deletes: []kvstypes.DeleteKeyRequestListItem{{Key: awssdk.String("a.example")}},
 	})

@@ -144,7 +144,7 @@ var mapName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
 func (m *CloudMap) createService(in *servicediscovery.CreateServiceInput) (*servicediscovery.CreateServiceOutput, *refusal) {
 	id := in.NamespaceId
 	if id == nil && in.DnsConfig != nil {
-		id = in.DnsConfig.NamespaceId
+		id = in.DnsConfig.NamespaceId //nolint:staticcheck // Pulumi still sets it here
 	}
 	n, no := m.namespace(id)
 	switch {

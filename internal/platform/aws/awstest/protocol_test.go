@@ -23,7 +23,7 @@ func TestAnUnknownFieldIsRefused(t *testing.T) {
 		{"logs", "POST", "/", "Logs_20140328.CreateLogGroup", `{"logGroupName":"/b","retentionDays":3}`, "retentionDays"},
 		{"logs", "POST", "/", "Logs_20140328.CreateLogAnomalyDetector", `{}`, "UnknownOperationException"},
 		{"cloudfront", "POST", "/2020-05-31/connection-group", "", `<CreateConnectionGroupRequest><Name>a</Name><Enabled>true</Enabled></CreateConnectionGroupRequest>`, ""},
-		{"cloudfront", "POST", "/2020-05-31/connection-group", "", `<CreateConnectionGroupRequest><Nmae>a</Nmae></CreateConnectionGroupRequest>`, "Nmae"},
+		{"cloudfront", "POST", "/2020-05-31/connection-group", "", `<CreateConnectionGroupRequest><Names>a</Names></CreateConnectionGroupRequest>`, "Names"},
 		{"cloudfront-keyvaluestore", "PUT", "/key-value-stores/arn/keys/a", "", `{"Valeu":"x"}`, "Valeu"},
 		{"elasticache", "POST", "/", "", "Action=DescribeUsers&UserId=a&Usr=b", "Usr"},
 	} {

@@ -42,10 +42,10 @@ var discovery = real{
 		}
 		create := &servicediscovery.CreateServiceInput{
 			Name: &d.Name, Tags: mapTags(in),
-			DnsConfig: &types.DnsConfig{NamespaceId: &d.DNS.NamespaceID, RoutingPolicy: d.DNS.RoutingPolicy, DnsRecords: d.records()},
+			DnsConfig: &types.DnsConfig{NamespaceId: &d.DNS.NamespaceID, RoutingPolicy: d.DNS.RoutingPolicy, DnsRecords: d.records()}, //nolint:staticcheck // as Pulumi sets it
 		}
 		if d.Health != nil {
-			create.HealthCheckCustomConfig = &types.HealthCheckCustomConfig{FailureThreshold: awssdk.Int32(int32(d.Health.Threshold))}
+			create.HealthCheckCustomConfig = &types.HealthCheckCustomConfig{FailureThreshold: awssdk.Int32(int32(d.Health.Threshold))} //nolint:staticcheck // as Pulumi sets it
 		}
 		out, err := c.discovery.CreateService(ctx, create)
 		if err != nil {

@@ -48,7 +48,7 @@ func (*Provider) DiffConfig(context.Context, *pulumirpc.DiffRequest) (*pulumirpc
 // Configure refuses another account or region than there is, as the provider does
 // with credentials of another account.
 func (p *Provider) Configure(_ context.Context, in *pulumirpc.ConfigureRequest) (*pulumirpc.ConfigureResponse, error) {
-	v := in.GetVariables()
+	v := in.GetVariables() //nolint:staticcheck // the CLI of this version sends nothing else
 	if region := v["aws:config:region"]; region != p.c.Region {
 		return nil, fmt.Errorf("the region is %s, the stack's is %q", p.c.Region, region)
 	}
