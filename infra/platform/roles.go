@@ -129,8 +129,8 @@ func (p *program) compiling(x *cell) []aws.Statement {
 	return []aws.Statement{
 		p.worker(x),
 		grant("s3", "ListBucket", x.state.Arn),
-		grant("s3", "GetObject", pulumi.Sprintf("%s/*", x.state.Arn)),
-		grant("secretsmanager", "GetSecretValue", x.origin.Arn, aws.S(p.c.SecretPrefix()+"*")),
+		grant("s3", "GetObject", pulumi.Sprintf("%s/tenants/*", x.state.Arn)), // records, in which is no secret
+		grant("secretsmanager", "GetSecretValue", x.origin.Arn),
 	}
 }
 

@@ -67,7 +67,7 @@ func (w world) parts() map[string]part {
 		context: map[string]string{"aws:ResourceTag/aws:rds:primaryDBClusterArn": w.arn("rds", "cluster:"+w.data())},
 	}, "our code reads the master's secret of a tenant's own database"}
 	compiler := map[string]at{
-		"secretsmanager:GetSecretValue": on(w.secret("configuration"), w.secret("credentials"), w.master(), w.secret("origin"), w.secret("tenant/acme")),
+		"secretsmanager:GetSecretValue": on(w.secret("configuration"), w.secret("credentials"), w.master(), w.secret("origin")),
 		"s3:GetObject":                  on(w.own("state") + "/tenants/acme.json"), "s3:ListBucket": on(w.own("state")),
 	}
 	// What an adopter looks for that only cells have: no role of a cell's makes one.

@@ -123,9 +123,6 @@ func (d Deps) generate(ctx context.Context, in Input) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.checkSecrets(ctx, in.Run.Spec); err != nil {
-		return nil, err
-	}
 	g, err := d.Builder.Generate(ctx, b)
 	if err != nil {
 		return nil, err
@@ -137,7 +134,8 @@ func (d Deps) generate(ctx context.Context, in Input) (any, error) {
 }
 
 // checkSecrets says which secrets have no value, before the app would not start
-// for want of them.
+// for want of them. It is not done where the app is compiled: what handles tenants'
+// code on AWS may read no tenant's secrets.
 func (d Deps) checkSecrets(ctx context.Context, t *tenant.Tenant) error {
 	missing, err := d.Platform.MissingSecrets(ctx, t.Name, t.App.Secrets)
 	if err != nil {
@@ -182,6 +180,9 @@ func releaseOf(in Input) (string, error) {
 func (d Deps) migrate(ctx context.Context, in Input) (any, error) {
 	digest, err := releaseOf(in)
 	if err != nil {
+		return nil, err
+	}
+	if err := d.checkSecrets(ctx, in.Run.Spec); err != nil { // before anything changes
 		return nil, err
 	}
 	b, err := d.build(ctx, in)

@@ -8,7 +8,7 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 )
 
 // route is one tenant's file for the edge, whose own type of the same JSON shape

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 )
 
 // dataHome is where data go that unprivileged children could not reach otherwise.

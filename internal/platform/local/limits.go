@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/gitopsd/gitopsd/internal/platform/local/cgroup"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 )
 
 // maxProcesses bounds the processes and threads of an instance's app. A Go

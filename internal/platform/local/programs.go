@@ -13,7 +13,7 @@ import (
 	"syscall"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 )
 
 // install copies a program into <dir>/bin, under a name that says its content,

@@ -11,7 +11,7 @@ import (
 	"slices"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 )
 
 // keys are the platform's own secrets, made once.

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/gitopsd/gitopsd/internal/platform"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 	"github.com/gitopsd/gitopsd/internal/platform/snapshot"
 	"github.com/gitopsd/gitopsd/internal/release"
 )

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 	"github.com/gitopsd/gitopsd/internal/platform/snapshot"
 	"github.com/gitopsd/gitopsd/internal/release"
 )

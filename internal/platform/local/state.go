@@ -14,7 +14,7 @@ import (
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 	"github.com/gitopsd/gitopsd/internal/tenant"
 )
 

@@ -20,7 +20,7 @@ import (
 	"regexp"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 )
 
 // Limits bound the processes of an app. Zero bounds nothing.

@@ -20,7 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 	"github.com/gitopsd/gitopsd/internal/platform/local/postgresd"
 	"github.com/gitopsd/gitopsd/internal/platform/local/process"
 )

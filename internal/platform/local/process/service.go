@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 )
 
 // Ports are a process's TCP (and UDP) ports on 127.0.0.1, by what they are for.

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 )
 
 // maxLog is how long a log gets, in bytes, before it is put aside as <log>.1.

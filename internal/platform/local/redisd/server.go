@@ -20,7 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/platform/local/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/durable"
 	"github.com/gitopsd/gitopsd/internal/platform/local/process"
 	"github.com/gitopsd/gitopsd/internal/platform/tenantkeys"
 )
