@@ -18,6 +18,7 @@ import (
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/pipeline"
 	"github.com/gitopsd/gitopsd/internal/pipeline/sfnrun"
+	"github.com/gitopsd/gitopsd/internal/pipeline/sfnrun/sfnruntest"
 	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/postgres"
 	"github.com/gitopsd/gitopsd/internal/sync"
@@ -51,7 +52,9 @@ func TestARunHasOneExecution(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	w := b.worker(fine)
-	a := newAccount(t, fast(), func(kind, _ string, in json.RawMessage) (any, *taskError) { return answerBy(t, w, kind, in) })
+	a := newAccount(t, fast(), func(resource string, in json.RawMessage) (any, *sfnruntest.TaskError) {
+		return answerBy(t, w, resource, in)
+	})
 	id := "acme/" + strings.Repeat("ü", 60) // no name of an execution
 	run := b.one(plan.Deploy, id)
 	var group gosync.WaitGroup
@@ -76,10 +79,8 @@ func TestARunHasOneExecution(t *testing.T) {
 		defer b.mu.Unlock()
 		return b.finished[id] >= 3
 	})
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.executions) != 1 {
-		t.Errorf("%d executions", len(a.executions))
+	if n := a.Executions(); n != 1 {
+		t.Errorf("%d executions", n)
 	}
 }
 
@@ -91,7 +92,9 @@ func TestAnEngineTakesUpWhatAnotherStarted(t *testing.T) {
 		<-release
 		return fine(ctx, in)
 	})
-	a := newAccount(t, fast(), func(kind, _ string, in json.RawMessage) (any, *taskError) { return answerBy(t, w, kind, in) })
+	a := newAccount(t, fast(), func(resource string, in json.RawMessage) (any, *sfnruntest.TaskError) {
+		return answerBy(t, w, resource, in)
+	})
 	run := b.one(plan.Deploy, "acme-1")
 	first := b.stepFunctions(a)
 	must(t, first.Start(t.Context(), run))
@@ -116,27 +119,27 @@ func TestExecutionsThatEndWithoutAWord(t *testing.T) {
 	for name, tt := range map[string]struct {
 		operation plan.Operation
 		at        string // that does not answer
-		failed    taskError
+		failed    sfnruntest.TaskError
 		state     string // of the run in the end
 		says      string
 		tries     int
 	}{
-		"a function that dies":         {plan.Deploy, "Compile", taskError{Type: "Runtime.ExitError", Message: "signal: killed"}, "Compile", "Runtime.ExitError", 3},
-		"a function that is not there": {plan.Deploy, "Compile", taskError{Type: "Lambda.ResourceNotFoundException", Message: "gone"}, "Compile", "ResourceNotFound", 1},
-		"a state out of time":          {plan.Deploy, "Compile", taskError{Type: "States.Timeout"}, "Compile", "did not answer", 1},
-		"a caught state out of time":   {plan.Deploy, "AwaitHealthy", taskError{Type: "States.Timeout"}, "", "did not answer", 1},
-		"a nested state out of time":   {plan.Provision, "Compile", taskError{Type: "States.Timeout"}, "Deploy", "did not answer", 1},
-		"a container that is killed":   {plan.Provision, "EnsureInfrastructure", taskError{Type: "States.TaskFailed"}, "EnsureInfrastructure", "ended without a word 4 times", 4},
-		"no container to be had":       {plan.Provision, "EnsureInfrastructure", taskError{Type: "ECS.AmazonECSException"}, "EnsureInfrastructure", "ended without a word 4 times", 4},
+		"a function that dies":         {plan.Deploy, "Compile", sfnruntest.TaskError{Type: "Runtime.ExitError", Message: "signal: killed"}, "Compile", "Runtime.ExitError", 3},
+		"a function that is not there": {plan.Deploy, "Compile", sfnruntest.TaskError{Type: "Lambda.ResourceNotFoundException", Message: "gone"}, "Compile", "ResourceNotFound", 1},
+		"a state out of time":          {plan.Deploy, "Compile", sfnruntest.TaskError{Type: "States.Timeout"}, "Compile", "did not answer", 1},
+		"a caught state out of time":   {plan.Deploy, "AwaitHealthy", sfnruntest.TaskError{Type: "States.Timeout"}, "", "did not answer", 1},
+		"a nested state out of time":   {plan.Provision, "Compile", sfnruntest.TaskError{Type: "States.Timeout"}, "Deploy", "did not answer", 1},
+		"a container that is killed":   {plan.Provision, "EnsureInfrastructure", sfnruntest.TaskError{Type: "States.TaskFailed"}, "EnsureInfrastructure", "ended without a word 4 times", 4},
+		"no container to be had":       {plan.Provision, "EnsureInfrastructure", sfnruntest.TaskError{Type: "ECS.AmazonECSException"}, "EnsureInfrastructure", "ended without a word 4 times", 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			var tries atomic.Int32
 			w := b.worker(fine)
-			a := newAccount(t, fast(), func(kind, _ string, in json.RawMessage) (any, *taskError) {
+			a := newAccount(t, fast(), func(resource string, in json.RawMessage) (any, *sfnruntest.TaskError) {
 				var c sfnrun.Call
-				if kind == "ecs" {
+				if resource == sfnruntest.RunTask {
 					c = containerCall(t, in)
 				} else {
 					must(t, json.Unmarshal(in, &c))
@@ -145,7 +148,7 @@ func TestExecutionsThatEndWithoutAWord(t *testing.T) {
 					tries.Add(1)
 					return nil, &tt.failed
 				}
-				return answerBy(t, w, kind, in)
+				return answerBy(t, w, resource, in)
 			})
 			must(t, b.stepFunctions(a).Start(t.Context(), b.one(tt.operation, "acme-1")))
 			e := b.await("acme-1")
@@ -173,12 +176,12 @@ func TestAStoppedRunIsOverForItsWorker(t *testing.T) {
 		<-release
 		return fine(ctx, in)
 	})
-	a := newAccount(t, fast(), func(_, _ string, in json.RawMessage) (any, *taskError) {
+	a := newAccount(t, fast(), func(_ string, in json.RawMessage) (any, *sfnruntest.TaskError) {
 		var c sfnrun.Call
 		must(t, json.Unmarshal(in, &c))
 		_, err := w.Call(t.Context(), c)
 		answered <- err
-		return nil, &taskError{Type: "Over", Message: "{}"}
+		return nil, &sfnruntest.TaskError{Type: "Over", Message: "{}"}
 	})
 	e := b.stepFunctions(a)
 	run := b.one(plan.Deploy, "acme-1")

@@ -17,8 +17,10 @@ import (
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/pipeline"
+	"github.com/gitopsd/gitopsd/internal/pipeline/asl"
 	"github.com/gitopsd/gitopsd/internal/pipeline/dbosrun"
 	"github.com/gitopsd/gitopsd/internal/pipeline/sfnrun"
+	"github.com/gitopsd/gitopsd/internal/pipeline/sfnrun/sfnruntest"
 	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/postgres"
 	"github.com/gitopsd/gitopsd/internal/postgres/postgrestest"
@@ -179,8 +181,8 @@ func TestBothEnginesDoTheSame(t *testing.T) {
 		Ledger: func(run string) sfnrun.Ledger { return b.ledger.ForRun(run) },
 		Tasks:  func(pipeline.Ledger) map[string]pipeline.Task { return tasks },
 	}
-	a := newAccount(t, fast(), func(kind, _ string, input json.RawMessage) (any, *taskError) {
-		return answerBy(t, worker, kind, input)
+	a := newAccount(t, fast(), func(resource string, input json.RawMessage) (any, *sfnruntest.TaskError) {
+		return answerBy(t, worker, resource, input)
 	})
 	onSteps := b.stepFunctions(a)
 	onDBOS, err := dbosrun.New(t.Context(), dbosrun.Config{
@@ -228,12 +230,12 @@ func TestBothEnginesDoTheSame(t *testing.T) {
 }
 
 // answerBy has a worker of this process carry tasks out.
-func answerBy(tb testing.TB, w *sfnrun.Worker, kind string, input json.RawMessage) (any, *taskError) {
+func answerBy(tb testing.TB, w *sfnrun.Worker, resource string, input json.RawMessage) (any, *sfnruntest.TaskError) {
 	var c sfnrun.Call
-	if kind == "ecs" {
+	if resource == sfnruntest.RunTask {
 		c = containerCall(tb, input)
 		if _, err := w.Contain(tb.Context(), c); err != nil {
-			return nil, stopped(1)
+			return nil, sfnruntest.Stopped(1)
 		}
 		return map[string]any{"LastStatus": "STOPPED"}, nil
 	}
@@ -241,46 +243,18 @@ func answerBy(tb testing.TB, w *sfnrun.Worker, kind string, input json.RawMessag
 	out, err := w.Call(tb.Context(), c)
 	var failed *sfnrun.Error
 	if errors.As(err, &failed) {
-		return nil, &taskError{Type: failed.Name, Message: failed.Message()}
+		return nil, &sfnruntest.TaskError{Type: failed.Name, Message: failed.Message()}
 	}
 	must(tb, err)
 	return out, nil
 }
 
-// stopped is what Step Functions says of an ECS task that ended with a code.
-func stopped(code int) *taskError {
-	cause := fmt.Sprintf(`{"Containers":[{"ExitCode":%d,"Name":"task"}],"LastStatus":"STOPPED","StoppedReason":"Essential container in task exited"}`, code)
-	return &taskError{Type: "States.TaskFailed", Cause: &cause}
-}
-
-// containerEnvironment returns what a container of the ECS task would be started with.
-func containerEnvironment(tb testing.TB, input json.RawMessage) (command []string, environment map[string]string) {
-	tb.Helper()
-	var in struct {
-		Overrides struct {
-			ContainerOverrides []struct {
-				Command     []string
-				Environment []struct{ Name, Value string }
-			}
-		}
-	}
-	must(tb, json.Unmarshal(input, &in))
-	if raw, err := json.Marshal(in.Overrides); err != nil || len(raw) > 8192 {
-		tb.Errorf("overrides of %d bytes: %v", len(raw), err)
-	}
-	o := in.Overrides.ContainerOverrides[0]
-	environment = map[string]string{}
-	for _, e := range o.Environment {
-		environment[e.Name] = e.Value
-	}
-	return o.Command, environment
-}
-
 func containerCall(tb testing.TB, input json.RawMessage) sfnrun.Call {
 	tb.Helper()
-	command, env := containerEnvironment(tb, input)
+	container := sfnruntest.ReadContainer(tb, input)
+	env := container.Environment
 	c := sfnrun.Call{
-		Machine: env["GITOPSD_TASK_MACHINE"], State: env["GITOPSD_TASK_STATE"], Task: command[2],
+		Machine: env["GITOPSD_TASK_MACHINE"], State: env["GITOPSD_TASK_STATE"], Task: container.Task(),
 		Path: env["GITOPSD_TASK_PATH"], Cause: sfnrun.Cause{Error: env["GITOPSD_TASK_ERROR"]},
 	}
 	must(tb, json.Unmarshal([]byte(env["GITOPSD_TASK_VERSION"]), &c.Version))
@@ -311,7 +285,7 @@ func newBench(tb testing.TB) *bench {
 }
 
 // stepFunctions starts an engine on the account.
-func (b *bench) stepFunctions(a *account) *sfnrun.Engine {
+func (b *bench) stepFunctions(a *sfnruntest.Account) *sfnrun.Engine {
 	b.tb.Helper()
 	e, err := sfnrun.New(b.tb.Context(), sfnrun.Config{
 		Client: a, StateMachines: stateMachines(pipeline.Machines()), Ledger: b.ledger, Finished: b.over,
@@ -380,5 +354,42 @@ func (b *bench) until(what string, holds func() bool) {
 			b.tb.Fatalf("not in time: %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// newAccount has the machines' documents ready to be executed.
+func newAccount(tb testing.TB, machines []pipeline.Machine, answer sfnruntest.Answer) *sfnruntest.Account {
+	tb.Helper()
+	documents := map[string]string{}
+	for _, m := range machines {
+		d, err := asl.Document(m, machines, asl.Targets{
+			Function: "arn:aws:lambda:" + place + "function:task", StateMachine: machineARN,
+			Cluster: "arn:aws:ecs:" + place + "cluster/c", TaskDefinition: "task:1", Container: "task",
+		})
+		must(tb, err)
+		documents[machineARN(m.Name, m.Version)] = string(d)
+	}
+	return sfnruntest.NewAccount(tb, documents, answer)
+}
+
+const place = "eu-central-1:123456789012:"
+
+func machineARN(name string, version int) string {
+	return fmt.Sprintf("arn:aws:states:%sstateMachine:%s-v%d", place, name, version)
+}
+
+// stateMachines are the ARNs of the machines, as the engine is told.
+func stateMachines(machines []pipeline.Machine) map[string][]string {
+	all := map[string][]string{}
+	for _, m := range machines {
+		all[m.Name] = append([]string{machineARN(m.Name, m.Version)}, all[m.Name]...)
+	}
+	return all
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
 	}
 }

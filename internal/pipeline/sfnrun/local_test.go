@@ -21,6 +21,7 @@ import (
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/pipeline"
 	"github.com/gitopsd/gitopsd/internal/pipeline/sfnrun"
+	"github.com/gitopsd/gitopsd/internal/pipeline/sfnrun/sfnruntest"
 	"github.com/gitopsd/gitopsd/internal/plan"
 	"github.com/gitopsd/gitopsd/internal/platform/local"
 	"github.com/gitopsd/gitopsd/internal/postgres"
@@ -33,10 +34,15 @@ import (
 type world struct {
 	*bench
 	root   string
-	host   *host
 	engine *sfnrun.Engine
 	edge   string
 	runs   int
+
+	config   string
+	log      *os.File
+	turn     gosync.Mutex // of what has the platform: it is one process's at a time
+	function *sfnruntest.Function
+	starting func(task string, container *exec.Cmd) // to be killed or left alone
 
 	mu   gosync.Mutex
 	fail map[string][]string // errors of Lambda that a state's calls meet, by state; the work is done before
@@ -53,21 +59,21 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	must(t, os.Chmod(root, 0o755)) // the tenants' users must be able to reach their directories
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
-	w := &world{root: root, edge: freeAddr(t), fail: map[string][]string{}}
+	w := &world{root: root, edge: freeAddr(t), fail: map[string][]string{}, starting: func(string, *exec.Cmd) {}}
 	out, err := exec.Command("go", "build", "-o", w.in("bin")+"/", "../../../cmd/gitopsd", "../../../cmd/gitopsd-agent").CombinedOutput()
 	if err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	cache, err := exec.Command("go", "env", "GOCACHE").Output()
 	must(t, err)
-	config := w.in("gitopsd.yaml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, "repo: %s\ndata: %s\nedgeAddr: %s\nconsoleAddr: %s\nbuildCache: %s\n",
+	w.config = w.in("gitopsd.yaml")
+	must(t, os.WriteFile(w.config, fmt.Appendf(nil, "repo: %s\ndata: %s\nedgeAddr: %s\nconsoleAddr: %s\nbuildCache: %s\n",
 		w.in("repo"), w.in("data"), w.edge, freeAddr(t), strings.TrimSpace(string(cache))), 0o600))
-	log, err := os.Create(w.in("log"))
+	w.log, err = os.Create(w.in("log"))
 	must(t, err)
 	t.Cleanup(func() {
-		log.Close()
-		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+		w.log.Close()
+		if text, err := os.ReadFile(w.log.Name()); err == nil && t.Failed() {
 			t.Logf("the workers' log:\n%s", text[max(0, len(text)-8000):])
 		}
 	})
@@ -78,7 +84,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	t.Cleanup(w.ledger.Close)
 	must(t, w.ledger.Acquire(t.Context(), "test"))
-	w.host = newHost(t, w.in("bin/gitopsd"), config, log)
+	w.function = sfnruntest.NewFunction(t, func() *exec.Cmd { return w.worker("task", "lambda") })
 	w.engine = w.stepFunctions(newAccount(t, pipeline.Machines(), w.answer))
 	return w
 }
@@ -101,12 +107,24 @@ func (w *world) platform(t *testing.T, shutdown bool) (ledger string) {
 	return d.LedgerURL()
 }
 
-// answer has the program carry a task out.
-func (w *world) answer(kind, _ string, input json.RawMessage) (any, *taskError) {
-	if kind == "ecs" {
-		return w.host.runTask(input)
+// worker is the program, which carries tasks out.
+func (w *world) worker(args ...string) *exec.Cmd {
+	c := exec.Command(w.in("bin/gitopsd"), args...)
+	c.Env = append(os.Environ(), "GITOPSD_CONFIG="+w.config)
+	c.Stdout, c.Stderr = w.log, w.log
+	return c
+}
+
+// answer has the program carry a task out. The function is ended for a container.
+func (w *world) answer(resource string, input json.RawMessage) (any, *sfnruntest.TaskError) {
+	w.turn.Lock()
+	defer w.turn.Unlock()
+	if resource == sfnruntest.RunTask {
+		w.function.End()
+		of := sfnruntest.ReadContainer(w.tb, input)
+		return sfnruntest.Run(w.tb, w.worker(), of, func(c *exec.Cmd) { w.starting(of.Task(), c) })
 	}
-	out, failed := w.host.invoke(input)
+	out, failed := w.function.Invoke(input)
 	var c sfnrun.Call
 	if err := json.Unmarshal(input, &c); err != nil {
 		w.tb.Error(err)
@@ -115,7 +133,7 @@ func (w *world) answer(kind, _ string, input json.RawMessage) (any, *taskError) 
 	defer w.mu.Unlock()
 	if names := w.fail[c.State]; len(names) > 0 {
 		w.fail[c.State] = names[1:]
-		return nil, &taskError{Type: names[0], Message: "the answer is lost"}
+		return nil, &sfnruntest.TaskError{Type: names[0], Message: "the answer is lost"}
 	}
 	return out, failed
 }
@@ -239,7 +257,7 @@ func TestATenantsLifeOnStepFunctions(t *testing.T) {
 	w := newWorld(t)
 	first := w.app("v1", "")
 	killed := false
-	w.host.starting = func(task string, c *exec.Cmd) {
+	w.starting = func(task string, c *exec.Cmd) {
 		if task == "EnsureInfrastructure" && !killed {
 			killed = true
 			must(t, c.Process.Kill())

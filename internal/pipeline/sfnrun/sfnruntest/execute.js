@@ -21,10 +21,8 @@ function named (name, message) {
 }
 
 // answer asks what stands for AWS to carry a task out.
-async function answer (kind, name, input) {
-  const response = await fetch(setup.url + '/' + kind, {
-    method: 'POST', headers: { 'X-Execution': name }, body: JSON.stringify(input)
-  })
+async function answer (resource, input) {
+  const response = await fetch(setup.url, { method: 'POST', headers: { 'X-Resource': resource }, body: JSON.stringify(input) })
   const text = await response.text()
   if (response.status === 200) return JSON.parse(text)
   // A function's error arrives as its type and, as text, all that it said.
@@ -42,13 +40,8 @@ async function execute (arn, name, input) {
     if (s.Retry) intervals[state] = setup.retry
     if (s.Type === 'Wait') waits[state] = setup.wait
     if (s.Type !== 'Task') continue
-    handlers[state] = input => {
-      switch (s.Resource) {
-        case 'arn:aws:states:::ecs:runTask.sync': return answer('ecs', name, input)
-        case 'arn:aws:states:::states:startExecution.sync:2': return nested(input)
-        default: return answer('lambda', name, input)
-      }
-    }
+    const nests = s.Resource === 'arn:aws:states:::states:startExecution.sync:2'
+    handlers[state] = nests ? nested : input => answer(s.Resource, input)
   }
   const id = arn.replace(':stateMachine:', ':execution:') + ':' + name
   const running = new StateMachine(definition).run(input, {

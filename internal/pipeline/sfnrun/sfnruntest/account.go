@@ -1,11 +1,13 @@
-package sfnrun_test
+// Package sfnruntest stands for Step Functions, Lambda and ECS: it executes documents
+// by an interpreter that is not ours, and has processes carry out their tasks.
+package sfnruntest
 
 import (
 	"bufio"
 	"bytes"
 	"context"
+	_ "embed"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -21,41 +23,29 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
-
-	"github.com/gitopsd/gitopsd/internal/pipeline"
-	"github.com/gitopsd/gitopsd/internal/pipeline/asl"
 )
 
-const place = "eu-central-1:123456789012:"
+// RunTask is the resource of a state that runs an ECS task to its end. Any other
+// resource of a task is the ARN of a function.
+const RunTask = "arn:aws:states:::ecs:runTask.sync"
 
-func machineARN(name string, version int) string {
-	return fmt.Sprintf("arn:aws:states:%sstateMachine:%s-v%d", place, name, version)
-}
+// Answer carries a task out.
+type Answer func(resource string, input json.RawMessage) (any, *TaskError)
 
-// stateMachines are the ARNs of the machines, as the engine is told.
-func stateMachines(machines []pipeline.Machine) map[string][]string {
-	all := map[string][]string{}
-	for _, m := range machines {
-		all[m.Name] = append([]string{machineARN(m.Name, m.Version)}, all[m.Name]...)
-	}
-	return all
-}
-
-// account stands for Step Functions: documents executed by an interpreter that is
+// Account stands for Step Functions: documents executed by an interpreter that is
 // not ours, and tasks answered by the test. It holds to what Step Functions says of
 // names and sizes.
-type account struct {
+type Account struct {
 	tb     testing.TB
-	answer func(kind, execution string, input json.RawMessage) (any, *taskError)
+	answer Answer
 	in     io.WriteCloser
 
 	mu         gosync.Mutex
 	executions map[string]*execution // by ARN
-	started    map[string]int        // calls, by ARN
 }
 
-// taskError is how a task of Step Functions fails.
-type taskError struct {
+// TaskError is how a task of Step Functions fails.
+type TaskError struct {
 	Type    string  `json:"errorType"`
 	Message string  `json:"errorMessage"`
 	Cause   *string `json:"cause,omitempty"` // of a task that is no function
@@ -71,31 +61,20 @@ type execution struct {
 	input   string
 }
 
-// newAccount has the machines' documents ready to be executed.
-func newAccount(tb testing.TB, machines []pipeline.Machine, answer func(kind, execution string, input json.RawMessage) (any, *taskError)) *account {
+//go:embed execute.js
+var executor []byte
+
+// NewAccount has documents, by the ARNs of their state machines, ready to be executed.
+// It ends with the test, which is skipped where the interpreter is not installed.
+func NewAccount(tb testing.TB, documents map[string]string, answer Answer) *Account {
 	tb.Helper()
-	dir, err := filepath.Abs("../../../bin/asl")
-	must(tb, err)
-	if _, err := os.Stat(filepath.Join(dir, "installed.json")); err != nil {
-		if os.Getenv("GITOPSD_TEST_AWS") != "" {
-			tb.Fatal("the interpreter is not here: run scripts/asl")
-		}
-		tb.Skip("the interpreter is not here: run scripts/asl")
-	}
-	a := &account{tb: tb, answer: answer, executions: map[string]*execution{}, started: map[string]int{}}
+	dir := interpreter(tb)
+	a := &Account{tb: tb, answer: answer, executions: map[string]*execution{}}
 	server := httptest.NewServer(http.HandlerFunc(a.serve))
 	tb.Cleanup(server.Close)
-
-	documents := map[string]string{}
-	for _, m := range machines {
-		d, err := asl.Document(m, machines, asl.Targets{
-			Function: "arn:aws:lambda:" + place + "function:task", StateMachine: machineARN,
-			Cluster: "arn:aws:ecs:" + place + "cluster/c", TaskDefinition: "task:1", Container: "task",
-		})
-		must(tb, err)
-		documents[machineARN(m.Name, m.Version)] = string(d)
-	}
-	node := exec.Command("node", "testdata/execute.js", dir)
+	script := filepath.Join(tb.TempDir(), "execute.js")
+	must(tb, os.WriteFile(script, executor, 0o600))
+	node := exec.Command("node", script, dir)
 	var errs bytes.Buffer
 	node.Stderr = &errs
 	out, err := node.StdoutPipe()
@@ -121,15 +100,34 @@ func newAccount(tb testing.TB, machines []pipeline.Machine, answer func(kind, ex
 	return a
 }
 
-func (a *account) send(v any) {
-	a.tb.Helper()
-	raw, err := json.Marshal(v)
-	must(a.tb, err)
-	_, err = a.in.Write(append(raw, '\n'))
-	must(a.tb, err)
+// interpreter returns where scripts/asl installs, from any directory of the module.
+func interpreter(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.Getwd()
+	must(tb, err)
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "bin/asl/installed.json")); err == nil {
+			return filepath.Join(dir, "bin/asl")
+		}
+	}
+	if os.Getenv("GITOPSD_TEST_AWS") != "" {
+		tb.Fatal("the interpreter is not here: run scripts/asl")
+	}
+	tb.Skip("the interpreter is not here: run scripts/asl")
+	return ""
 }
 
-func (a *account) read(out io.Reader) {
+func (a *Account) send(v any) {
+	raw, err := json.Marshal(v)
+	if err == nil {
+		_, err = a.in.Write(append(raw, '\n'))
+	}
+	if err != nil {
+		a.tb.Errorf("tell the interpreter: %v", err)
+	}
+}
+
+func (a *Account) read(out io.Reader) {
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
@@ -148,12 +146,12 @@ func (a *account) read(out io.Reader) {
 }
 
 // serve answers a task.
-func (a *account) serve(w http.ResponseWriter, r *http.Request) {
+func (a *Account) serve(w http.ResponseWriter, r *http.Request) {
 	input, err := io.ReadAll(r.Body)
 	if err != nil || len(input) > 256<<10 {
 		a.tb.Errorf("input of %d bytes: %v", len(input), err)
 	}
-	out, failed := a.answer(strings.TrimPrefix(r.URL.Path, "/"), r.Header.Get("X-Execution"), input)
+	out, failed := a.answer(r.Header.Get("X-Resource"), input)
 	if failed != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		out = failed
@@ -163,16 +161,23 @@ func (a *account) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Executions returns how many were started, nested ones apart.
+func (a *Account) Executions() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.executions)
+}
+
 var executionName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 
-func (a *account) StartExecution(_ context.Context, in *sfn.StartExecutionInput, _ ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error) {
+// StartExecution implements sfnrun.Client.
+func (a *Account) StartExecution(_ context.Context, in *sfn.StartExecutionInput, _ ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error) {
 	if !executionName.MatchString(*in.Name) {
 		return nil, &types.InvalidName{Message: in.Name}
 	}
 	arn := strings.Replace(*in.StateMachineArn, ":stateMachine:", ":execution:", 1) + ":" + *in.Name
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.started[arn]++
 	if e, ok := a.executions[arn]; ok {
 		if e.Status == types.ExecutionStatusRunning && e.input == *in.Input {
 			return &sfn.StartExecutionOutput{ExecutionArn: &arn, StartDate: aws.Time(time.Now())}, nil
@@ -184,7 +189,8 @@ func (a *account) StartExecution(_ context.Context, in *sfn.StartExecutionInput,
 	return &sfn.StartExecutionOutput{ExecutionArn: &arn, StartDate: aws.Time(time.Now())}, nil
 }
 
-func (a *account) DescribeExecution(_ context.Context, in *sfn.DescribeExecutionInput, _ ...func(*sfn.Options)) (*sfn.DescribeExecutionOutput, error) {
+// DescribeExecution implements sfnrun.Client.
+func (a *Account) DescribeExecution(_ context.Context, in *sfn.DescribeExecutionInput, _ ...func(*sfn.Options)) (*sfn.DescribeExecutionOutput, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e, ok := a.executions[*in.ExecutionArn]
@@ -202,7 +208,8 @@ func (a *account) DescribeExecution(_ context.Context, in *sfn.DescribeExecution
 	return d, nil
 }
 
-func (a *account) GetExecutionHistory(_ context.Context, in *sfn.GetExecutionHistoryInput, _ ...func(*sfn.Options)) (*sfn.GetExecutionHistoryOutput, error) {
+// GetExecutionHistory implements sfnrun.Client.
+func (a *Account) GetExecutionHistory(_ context.Context, in *sfn.GetExecutionHistoryInput, _ ...func(*sfn.Options)) (*sfn.GetExecutionHistoryOutput, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e, ok := a.executions[*in.ExecutionArn]
@@ -216,7 +223,8 @@ func (a *account) GetExecutionHistory(_ context.Context, in *sfn.GetExecutionHis
 	return &out, nil
 }
 
-func (a *account) StopExecution(_ context.Context, in *sfn.StopExecutionInput, _ ...func(*sfn.Options)) (*sfn.StopExecutionOutput, error) {
+// StopExecution implements sfnrun.Client.
+func (a *Account) StopExecution(_ context.Context, in *sfn.StopExecutionInput, _ ...func(*sfn.Options)) (*sfn.StopExecutionOutput, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if e, ok := a.executions[*in.ExecutionArn]; ok && e.Status == types.ExecutionStatusRunning {
