@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	infra "github.com/gitopsd/gitopsd/infra/platform"
 	"github.com/gitopsd/gitopsd/internal/platform/aws/awstest"
 	"github.com/gitopsd/gitopsd/internal/platform/aws/awstest/provider"
 )
@@ -20,8 +21,10 @@ import (
 // real program, and so are Pulumi, the edge and the agents.
 type onAWS struct {
 	*world
-	cell     *awstest.Cell
-	provider *provider.Provider
+	cell        *awstest.Cell
+	provider    *provider.Provider
+	outputs     infra.Outputs // of the cell
+	environment []string      // of all that is the control plane's
 }
 
 // made are the modules whose resources Pulumi really makes in the cell.
@@ -41,13 +44,27 @@ func newOnAWS(t *testing.T) *onAWS {
 	w.edge = w.cell.Env(t, func(context.Context, string, string, string) error { return nil }).Edge
 	w.provider = provider.Start(t, provider.Config{Account: awstest.Account, Region: awstest.Region, AWS: w.cell.AWS(), Services: made})
 
-	out := w.cell.Outputs()
+	w.outputs = w.cell.Outputs()
+	out := &w.outputs
 	out.Shared.CacheControlUser = "gitopsd-a-control"
 	// Who logs in by IAM has a token in place of a password: what it is signed with is
 	// nothing that a Redis could check.
 	w.must(w.cell.Redis.Do(t.Context(), "ACL", "SETUSER", out.Shared.CacheControlUser, "on", "nopass", "~*", "&*", "+@all", "-@admin", "-@dangerous", "+restore").Err())
 	out.Shared.KMSKey = w.key()
-	text, err := json.Marshal(out)
+	w.environment = append(os.Environ(),
+		"PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "AWS_ENDPOINT_URL="+w.cell.URL, "AWS_REGION="+awstest.Region,
+		"HTTP_PROXY="+w.cell.URL, // key-value stores are asked at <account>.<endpoint>, which is no host here
+		"AWS_ACCESS_KEY_ID=AKIDTEST", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true")
+	for name, value := range w.provider.Env() {
+		w.environment = append(w.environment, name+"="+value)
+	}
+	return w
+}
+
+// daemon has the control plane be a daemon whose machines are run by an engine.
+func (w *onAWS) daemon(engine string) {
+	w.t.Helper()
+	text, err := json.Marshal(w.outputs)
 	w.must(err)
 	root := filepath.Dir(w.data)
 	write := func(name, text string) string {
@@ -56,24 +73,16 @@ func newOnAWS(t *testing.T) *onAWS {
 		return file
 	}
 	config := write("gitopsd.yaml", strings.Join([]string{
-		"repo: " + w.repo, "data: " + w.data, "consoleAddr: " + w.console, "buildCache: " + buildCache, "platform: aws", "aws:",
+		"repo: " + w.repo, "data: " + w.data, "consoleAddr: " + w.console, "buildCache: " + buildCache, "platform: aws", "engine: " + engine, "aws:",
 		"  configurationFile: " + write("cell.json", string(text)),
 		"  originSecretFile: " + write("origin-secret", awstest.OriginSecret),
 		"  volumes: " + w.cell.Volumes(),
 	}, "\n"))
-	environment := append(os.Environ(),
-		"PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "AWS_ENDPOINT_URL="+w.cell.URL, "AWS_REGION="+awstest.Region,
-		"HTTP_PROXY="+w.cell.URL, // key-value stores are asked at <account>.<endpoint>, which is no host here
-		"AWS_ACCESS_KEY_ID=AKIDTEST", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true")
-	for name, value := range w.provider.Env() {
-		environment = append(environment, name+"="+value)
-	}
 	w.command = func() *exec.Cmd {
 		c := exec.Command(filepath.Join(binDir, "gitopsd"), "run", "-c", config)
-		c.Env = environment
+		c.Env = w.environment
 		return c
 	}
-	return w
 }
 
 // key makes the cell's key, by which Pulumi encrypts what is secret in its state.
@@ -107,6 +116,7 @@ func (w *onAWS) serves(tenant, path, want string) {
 // TestOnAWS: commits become running apps in a cell of AWS, and what is deleted is gone.
 func TestOnAWS(t *testing.T) {
 	w := newOnAWS(t)
+	w.daemon("dbos")
 	for _, app := range []string{"one", "two"} {
 		w.probe("apps/" + app)
 		w.tenant(app, "apps/"+app)

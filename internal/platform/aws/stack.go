@@ -178,7 +178,12 @@ func (p *Pulumi) open(ctx context.Context, s Stack) (*auto.Stack, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	env := map[string]string{"PULUMI_BACKEND_URL": p.c.Backend, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+	env := map[string]string{
+		"PULUMI_BACKEND_URL": p.c.Backend, "PULUMI_SKIP_UPDATE_CHECK": "true",
+		// A stack that another machine made has its settings there. Without them, what
+		// its secrets are encrypted by is in its state.
+		"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+	}
 	for k, v := range p.c.Env {
 		env[k] = v
 	}
