@@ -39,7 +39,7 @@ type onStates struct {
 	log       *os.File
 
 	mu       gosync.Mutex
-	starting func(task string, container *exec.Cmd) // nil: left alone
+	starting func(task string, container *exec.Cmd) // called with the next container; nil: left alone
 }
 
 func newOnStates(t *testing.T) *onStates {
@@ -222,6 +222,7 @@ func (w *onStates) provisionedThoughKilled(commit string) {
 	w.t.Helper()
 	held := w.provider.Hold(provider.Create, "aws:efs/accessPoint:AccessPoint", provider.After)
 	killed := make(chan string, 1)
+	w.mu.Lock()
 	w.starting = func(task string, c *exec.Cmd) {
 		<-held.Reached
 		if err := syscall.Kill(-c.Process.Pid, syscall.SIGKILL); err != nil {
@@ -230,6 +231,7 @@ func (w *onStates) provisionedThoughKilled(commit string) {
 		time.AfterFunc(2*time.Second, held.Release)
 		killed <- task
 	}
+	w.mu.Unlock()
 	w.start()
 	w.timed("provisioned, though killed", func() { w.done(commit) })
 	w.equal("the task whose container was killed", <-killed, "EnsureInfrastructure")
