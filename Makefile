@@ -4,7 +4,7 @@ GO        ?= go
 BIN       := bin
 LINT      := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
-TEST_FLAGS ?= -race -timeout 12m
+TEST_FLAGS ?= -race -timeout 25m
 
 .PHONY: help up test test-aws peers bench bench-forge bench-edge bench-aws images lint build deps clean generate
 

@@ -286,7 +286,7 @@ func TestATenantsLifeOnStepFunctions(t *testing.T) {
 
 	gone := w.succeeds(w.run(plan.Deprovision, w.app("gone", ""), "168h", ""))
 	w.told(gone, "Snapshot completed 1", "Grace completed 1", "Entomb completed 1")
-	w.ask(http.MethodGet, "/version", "", "404 No such site\nNothing is served at this address.\n")
+	w.ask(http.MethodGet, "/version", "", "410 one is gone\nIt was deleted.\n")
 	graves, err := w.ledger.Tombstones(t.Context())
 	must(t, err)
 	if len(graves) != 1 || graves[0].Snapshot == "" {
