@@ -64,6 +64,7 @@ func environmentConfig() (config, error) {
 	c := defaults()
 	c.Platform, c.Engine = onAWS, byStepFunctions
 	c.Data = filepath.Join(os.TempDir(), "gitopsd") // the one place a function can write to
+	c.AWS.Pulumi.Memory = 2 * leastMemory           // what infra/platform gives is for that, and for ourselves
 	if c.AWS.Configuration = os.Getenv(envCellSecret); c.AWS.Configuration == "" && os.Getenv(envCellConfiguration) == "" {
 		return c, fault.Errorf(fault.Invalid, "there is no configuration").
 			WithHint("name a file with --config; what runs in a cell has %s or %s", envCellConfiguration, envCellSecret)

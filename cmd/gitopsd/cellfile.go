@@ -21,22 +21,29 @@ const cellDocs = "docs/cell.md"
 type cellFile struct {
 	infra.Config `yaml:",inline"`
 	// Own is the configuration of the control plane's own parts in the cell.
-	Own config `yaml:"control"`
+	Own cellControl `yaml:"control"`
 	// State is where Pulumi keeps what it knows of the cell: s3:// or file://; a
 	// bucket of the account's if "".
 	State string `yaml:"state"`
 }
 
+// cellControl is what the control plane's own parts in a cell are told, and which
+// parts there are.
+type cellControl struct {
+	config `yaml:",inline"`
+	Daemon bool `yaml:"daemon"` // runs in the cell
+}
+
 // own are the keys that the control plane's parts in a cell may be given. They have no
 // files, and the cell tells the rest.
 var own = []string{
-	"repo", "branch", "brake", "runs", "engine", "consoleAddr", "consoleURL", "publicRead",
+	"repo", "branch", "brake", "runs", "engine", "consoleAddr", "consoleURL", "publicRead", "daemon",
 	"github.repository", "github.apiURL", "github.interval", "github.app.id", "github.app.installation",
 }
 
 // readCell reads a cell's file over the defaults.
 func readCell(name string) (cellFile, error) {
-	c := cellFile{Config: infra.Default(), Own: defaults()}
+	c := cellFile{Config: infra.Default(), Own: cellControl{config: defaults(), Daemon: true}}
 	f, err := openYAML(name, cellDocs, &c)
 	if err != nil {
 		return c, err
@@ -54,8 +61,18 @@ func readCell(name string) (cellFile, error) {
 	if strings.HasPrefix(c.Own.Repo, ".") || strings.HasPrefix(c.Own.Repo, "/") {
 		return c, f.wrong("control.repo", "%s is a path of this machine", c.Own.Repo).WithHint("give the repository's URL")
 	}
-	b, err := yaml.Marshal(control)
-	c.Control = string(b)
+	if f.has("control.engine") && c.Own.Engine != byStepFunctions {
+		return c, f.wrong("control.engine", "what runs in a cell has %s carry runs out", byStepFunctions).WithHint("take the key away")
+	}
+	told := *control
+	told.Content = nil
+	for i := 0; i+1 < len(control.Content); i += 2 {
+		if control.Content[i].Value != "daemon" { // is for whoever makes the parts
+			told.Content = append(told.Content, control.Content[i:i+2]...)
+		}
+	}
+	b, err := yaml.Marshal(&told)
+	c.Control, c.Daemon = string(b), c.Own.Daemon
 	return c, err
 }
 

@@ -85,7 +85,7 @@ func (d *daemon) open(ctx context.Context, progress func(string)) error {
 	if err := d.openPlatform(ctx, progress); err != nil {
 		return err
 	}
-	if err := d.ledger.Acquire(ctx, holder()); err != nil {
+	if err := d.ledger.Acquire(ctx, daemonHolder+holder()); err != nil {
 		return fmt.Errorf("take the lease: %w", err)
 	}
 	if err := d.openSources(ctx); err != nil {
@@ -324,6 +324,10 @@ func private(data, name string) (string, error) {
 	}
 	return dir, nil
 }
+
+// daemonHolder begins the name by which a daemon holds the lease: it keeps it for as
+// long as it lives.
+const daemonHolder = "daemon "
 
 func holder() string {
 	host, _ := os.Hostname()

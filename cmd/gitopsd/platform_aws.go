@@ -63,6 +63,14 @@ func (d *daemon) openAWS(ctx context.Context, _ func(string)) (err error) {
 	return nil
 }
 
+// families are those of the cell's tasks that run Pulumi.
+func (x *cell) families() []string {
+	if x.DaemonTask == "" { // the cell was made before it had one
+		return []string{x.PulumiTask}
+	}
+	return []string{x.PulumiTask, x.DaemonTask}
+}
+
 // masterRole is the role that makes tenants' roles and databases.
 func (x *cell) masterRole() (aws.Master, error) {
 	host, text, err := net.SplitHostPort(x.Database)
@@ -93,6 +101,6 @@ func (d *daemon) stacks(master aws.Master) (aws.Stacks, error) {
 	return aws.NewPulumi(aws.PulumiConfig{
 		Dir: dir, Backend: backendURL(backend, x.aws), Secrets: "awskms:///" + x.Shared.KMSKey + "?region=" + x.Shared.Region,
 		Env: map[string]string{"AWS_REGION": x.aws.Region}, MemoryMiB: d.AWS.Pulumi.Memory, Locks: aws.NewLeases(master), Files: files,
-		Dead: aws.DeadHere(aws.DeadTask(x.aws, x.Shared.ClusterARN, x.PulumiTask)), Adopter: aws.NewAdopter(aws.AdopterConfig{AWS: x.aws, Account: x.Shared.Account}), Logger: d.log,
+		Dead: aws.DeadHere(aws.DeadTask(x.aws, x.Shared.ClusterARN, x.families()...)), Adopter: aws.NewAdopter(aws.AdopterConfig{AWS: x.aws, Account: x.Shared.Account}), Logger: d.log,
 	})
 }

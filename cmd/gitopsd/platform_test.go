@@ -37,6 +37,7 @@ func TestCellFileIsChecked(t *testing.T) {
 		"a path":               {"control: {repo: /srv/tenants}\n", "cell.yaml:1: control.repo: /srv/tenants is a path"},
 		"a file in a cell":     {"control:\n  repo: https://x/y\n  github:\n    tokenFile: /x\n", "cell.yaml:4: control.github.tokenFile: it is not for what runs in a cell"},
 		"a platform in a cell": {"control:\n  repo: https://x/y\n  platform: aws\n", "cell.yaml:3: control.platform: it is not for"},
+		"engine of a daemon":   {"control:\n  repo: https://x/y\n  engine: dbos\n", "cell.yaml:3: control.engine: what runs in a cell has stepfunctions"},
 		"keys of AWS":          {"control:\n  repo: https://x/y\n  aws: {cell: b}\n", "cell.yaml:3: control.aws: it is not for"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -46,6 +47,29 @@ func TestCellFileIsChecked(t *testing.T) {
 				t.Errorf("error is %v, want %q", err, c.says)
 			}
 		})
+	}
+}
+
+// A cell whose control plane follows something has a daemon, unless its file says
+// otherwise; the parts are not told which parts there are.
+func TestCellDaemon(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		smallCell: false,
+		smallCell + "control: {repo: https://x/y}\n":                true,
+		smallCell + "control: {repo: https://x/y, daemon: false}\n": false,
+		smallCell + "control: {daemon: true, repo: https://x/y}\n":  true,
+	} {
+		c, err := readCell(write(t, "cell.yaml", text))
+		if err != nil || c.Daemon != want {
+			t.Errorf("%s: daemon %v, %v", text, c.Daemon, err)
+		}
+		own := defaults()
+		if _, err := parseYAML("control", configDocs, []byte(c.Control), &own); err != nil {
+			t.Errorf("what the parts are told, %q: %v", c.Control, err)
+		} else if c.Control != "" && own.Repo != "https://x/y" {
+			t.Errorf("the parts are told %q", c.Control)
+		}
 	}
 }
 

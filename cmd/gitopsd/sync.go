@@ -174,6 +174,9 @@ func (s *syncer) turn(ctx context.Context, hints []review.Hint) (Turned, error) 
 
 // take takes the lease, or returns who keeps it.
 func (s *syncer) take(ctx context.Context) (busy string, err error) {
+	if busy, err = s.ledger.Holder(ctx); err != nil || strings.HasPrefix(busy, daemonHolder) {
+		return busy, err // who keeps it is not waited for
+	}
 	wait, cancel := context.WithTimeout(ctx, leaseWait)
 	defer cancel()
 	err = s.ledger.Acquire(wait, holder())

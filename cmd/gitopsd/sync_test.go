@@ -249,6 +249,17 @@ func TestTwoSyncFunctions(t *testing.T) {
 		t.Errorf("beside a daemon, after %s: %+v", time.Since(began), turned)
 	}
 	w.startedOnce(9)
+	if err := ledger.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	daemon := daemonHolder + "host/1" // who has it for good is not waited for
+	if err := ledger.Acquire(t.Context(), daemon); err != nil {
+		t.Fatal(err)
+	}
+	began = time.Now()
+	if turned := w.poll(two); turned.Busy != daemon || time.Since(began) > leaseWait {
+		t.Errorf("beside a daemon that says so, after %s: %+v", time.Since(began), turned)
+	}
 	if err := ledger.Renew(t.Context()); err != nil {
 		t.Errorf("the daemon's lease: %v", err)
 	}

@@ -178,6 +178,7 @@ type PermissionArgs struct {
 	Principal string             `pulumi:"principal"`
 	AuthType  string             `pulumi:"functionUrlAuthType"`
 	ViaURL    bool               `pulumi:"invokedViaFunctionUrl"`
+	Source    pulumi.StringInput `pulumi:"sourceArn"`
 }
 
 func (PermissionArgs) kind() (string, *Plain) { return "aws:lambda/permission:Permission", nil }
@@ -228,6 +229,27 @@ type ScheduleTarget struct {
 }
 
 func (ScheduleArgs) kind() (string, *Resource) { return "aws:scheduler/schedule:Schedule", nil }
+
+// EventRuleArgs is aws:cloudwatch/eventRule:EventRule.
+type EventRuleArgs struct {
+	Name        string             `pulumi:"name"`
+	Description string             `pulumi:"description"`
+	Pattern     pulumi.StringInput `pulumi:"eventPattern"`
+	Tags        map[string]string  `pulumi:"tags"`
+}
+
+func (EventRuleArgs) kind() (string, *Named) { return "aws:cloudwatch/eventRule:EventRule", nil }
+
+// EventTargetArgs is aws:cloudwatch/eventTarget:EventTarget.
+type EventTargetArgs struct {
+	Rule  pulumi.StringInput `pulumi:"rule"`
+	ARN   pulumi.StringInput `pulumi:"arn"`
+	Input string             `pulumi:"input"`
+}
+
+func (EventTargetArgs) kind() (string, *Plain) {
+	return "aws:cloudwatch/eventTarget:EventTarget", nil
+}
 
 // SecretArgs is aws:secretsmanager/secret:Secret.
 type SecretArgs struct {

@@ -107,13 +107,14 @@ type ECSServiceArgs struct {
 	CapacityProviderStrategies []CapacityStrategy  `pulumi:"capacityProviderStrategies"`
 	OrderedPlacementStrategies []PlacementStrategy `pulumi:"orderedPlacementStrategies"`
 	DeploymentCircuitBreaker   CircuitBreaker      `pulumi:"deploymentCircuitBreaker"`
-	MinimumHealthyPercent      int                 `pulumi:"deploymentMinimumHealthyPercent"`
+	MinimumHealthyPercent      int                 `pulumi:"deploymentMinimumHealthyPercent,zero"`
 	MaximumPercent             int                 `pulumi:"deploymentMaximumPercent"`
 	AvailabilityZoneRebalance  string              `pulumi:"availabilityZoneRebalancing"`
 	ServiceRegistries          *ServiceRegistry    `pulumi:"serviceRegistries"`
 	LoadBalancers              []ServiceTarget     `pulumi:"loadBalancers"`
 	HealthCheckGraceSeconds    int                 `pulumi:"healthCheckGracePeriodSeconds"`
 	EnableManagedTags          bool                `pulumi:"enableEcsManagedTags"`
+	EnableExecute              bool                `pulumi:"enableExecuteCommand"`
 	PropagateTags              string              `pulumi:"propagateTags"`
 	WaitForSteadyState         bool                `pulumi:"waitForSteadyState,zero"`
 	Tags                       map[string]string   `pulumi:"tags"`

@@ -35,7 +35,9 @@ type Config struct {
 	Machines     []Machine `json:"machines" yaml:"-"`
 	// Control is how the control plane's own parts in the cell are configured: a
 	// document of the keys of docs/config.md. They find it in Outputs.
-	Control    string            `json:"control,omitempty" yaml:"-"`
+	Control string `json:"control,omitempty" yaml:"-"`
+	// Daemon has the daemon run in the cell, beside the functions.
+	Daemon     bool              `json:"daemon,omitempty" yaml:"-"`
 	AlarmTopic string            `json:"alarmTopic,omitempty" yaml:"alarmTopic"` // ARN of an SNS topic told of alarms
 	LogDays    int               `json:"logDays" yaml:"logDays"`
 	Tags       map[string]string `json:"tags,omitempty" yaml:"tags"`
@@ -143,6 +145,7 @@ type Outputs struct {
 	Functions    map[string]string `json:"functions"`    // task, compile, sync → ARN; empty without their images
 	Machines     map[string]string `json:"machines"`     // <name>-v<version> → ARN
 	PulumiTask   string            `json:"pulumiTask"`   // family of the task of Pulumi runs
+	DaemonTask   string            `json:"daemonTask"`   // family of the daemon's task
 	TaskGroup    string            `json:"taskGroup"`    // security group of our own tasks
 	WebhookURL   string            `json:"webhookUrl"`
 	Dashboard    string            `json:"dashboard"`

@@ -43,6 +43,7 @@ type taskSpec struct {
 	memory, cpu int
 	port        int // 0: none
 	readOnly    bool
+	entered     bool // by ECS Exec
 	environment map[string]pulumi.StringInput
 }
 
@@ -68,6 +69,9 @@ func (p *program) task(x *cell, name string, spec taskSpec) *aws.Resource {
 		"logConfiguration": pulumi.Map{"logDriver": pulumi.String("awslogs"), "options": pulumi.Map{
 			"awslogs-group": x.groups[name].Name, "awslogs-region": pulumi.String(p.c.Region), "awslogs-stream-prefix": pulumi.String("task"),
 		}},
+	}
+	if spec.entered { // what is run there leaves processes behind
+		container["linuxParameters"] = pulumi.Map{"initProcessEnabled": pulumi.Bool(true)}
 	}
 	if spec.port != 0 {
 		container["portMappings"] = pulumi.Array{pulumi.Map{
@@ -129,7 +133,8 @@ func (p *program) function(x *cell, name, image string, timeout, memory int, com
 	}, pulumi.DependsOn(x.mounts))
 }
 
-// triggers calls sync: by the forge's webhook, and each minute, for a webhook is a hint.
+// triggers calls sync: by the forge's webhook, when a run ends, and each minute, for
+// both are hints.
 func (p *program) triggers(x *cell) {
 	sync := x.functions["sync"]
 	// The forge signs what it sends, and has no credentials here: sync checks that.
@@ -144,4 +149,18 @@ func (p *program) triggers(x *cell) {
 		Name: p.c.name("poll"), Expression: "rate(1 minute)", Window: aws.ScheduleWindow{Mode: "OFF"},
 		Target: aws.ScheduleTarget{ARN: sync.Arn, Role: x.roles["schedule"].Arn, Input: `{"poll":true}`},
 	})
+	rule := aws.Make(p.Scope, "ended", aws.EventRuleArgs{
+		Name: p.c.name("ended"), Description: "a run has ended", Pattern: aws.JSON(pulumi.Map{
+			"source": pulumi.ToStringArray([]string{"aws.states"}), "detail-type": pulumi.ToStringArray([]string{"Step Functions Execution Status Change"}),
+			"detail": pulumi.Map{
+				"status": pulumi.ToStringArray([]string{"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}),
+				// The former versions' runs, too.
+				"stateMachineArn": pulumi.Array{pulumi.Map{"prefix": pulumi.String(p.c.arn("states", "stateMachine:"+p.c.name()+"-"))}},
+			},
+		}),
+	})
+	aws.Make(p.Scope, "ended", aws.PermissionArgs{
+		Action: "lambda:InvokeFunction", Function: sync.Name, Principal: "events.amazonaws.com", Source: rule.Arn,
+	})
+	aws.Make(p.Scope, "ended", aws.EventTargetArgs{Rule: rule.Name, ARN: sync.Arn, Input: `{"ended":true}`})
 }

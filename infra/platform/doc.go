@@ -3,7 +3,7 @@
 // at its limit, the next tenants go to another cell.
 //
 //	internet ─► CloudFront ─► load balancer ─► Caddy ──SRV──► tenants' tasks ─► Aurora, cache, EFS
-//	forge ─► sync ─► state machines ─► task, compile (functions), pulumi (ECS task)
+//	forge ─► sync or daemon ─► state machines ─► task, compile (functions), pulumi (ECS task)
 //
 // The first up has no images, for the repositories are its own; what runs them
 // is made by the second.

@@ -12,7 +12,7 @@ import (
 // What the driver does by AWS's API beside Pulumi is held against its code by
 // internal/iamtest: each call is here, and nothing else.
 
-// driver is what both parts do that carry tasks out: records, data, secrets, routes.
+// driver is what all parts do that have one: records, data, secrets, routes.
 func (p *program) driver(x *cell) []aws.Statement {
 	c := p.c
 	buckets := c.tenantBuckets()
@@ -28,7 +28,7 @@ func (p *program) driver(x *cell) []aws.Statement {
 		named("application-autoscaling", "RegisterScalableTarget", c.arn("application-autoscaling", "scalable-target/*")),
 		grant("cloudfront-keyvaluestore", "DescribeKeyValueStore GetKey UpdateKeys", x.edge.store.Arn),
 		named("acm", "DescribeCertificate", "arn:aws:acm:us-east-1:"+c.Account+":certificate/*"),
-		named("secretsmanager", "CreateSecret PutSecretValue GetSecretValue DescribeSecret DeleteSecret TagResource UpdateSecretVersionStage", c.SecretPrefix()+"*"),
+		named("secretsmanager", "CreateSecret PutSecretValue GetSecretValue DescribeSecret TagResource UpdateSecretVersionStage", c.SecretPrefix()+"*"),
 		named("elasticache", "Connect", c.arn("elasticache", "replicationgroup:"+c.Name(aws.MaxReplicationGroup)), c.tenants("elasticache", "replicationgroup:"), c.arn("elasticache", "user:"+c.cacheUser())),
 		grant("secretsmanager", "GetSecretValue", x.origin.Arn),
 		p.dedicatedMaster(),
@@ -56,7 +56,8 @@ func (p *program) tasks(x *cell) []aws.Statement {
 		named("elasticache", "DescribeUserGroups", groups...),
 		named("elasticache", "ModifyUserGroup", append([]string{user}, groups...)...),
 		named("elasticache", "DescribeReplicationGroups", c.tenants("elasticache", "replicationgroup:")),
-		grant("servicediscovery", "DiscoverInstances", x.namespace.Arn, aws.S(c.arn("servicediscovery", "service/*"))),
+		p.agents(x),
+		p.secretsGo(),
 		named("cloudfront", "CreateInvalidation", c.global("cloudfront", "distribution/*")),
 		named("cloudfront", "GetDistributionTenant CreateInvalidationForDistributionTenant", c.global("cloudfront", "distribution-tenant/*")),
 		grant("cloudfront", "ListDistributions", all()),
@@ -75,7 +76,18 @@ func (p *program) long(x *cell) []aws.Statement {
 	return []aws.Statement{
 		named("s3", "GetBucketTagging ListBucketMultipartUploads", buckets),
 		grant("s3", "AbortMultipartUpload", aws.S(buckets+"/*"), pulumi.Sprintf("%s/*", x.snapshots.Arn)),
+		p.secretsGo(),
 	}
+}
+
+// agents finds tenants' agents.
+func (p *program) agents(x *cell) aws.Statement {
+	return grant("servicediscovery", "DiscoverInstances", x.namespace.Arn, aws.S(p.c.arn("servicediscovery", "service/*")))
+}
+
+// secretsGo lets tenants' secrets be removed.
+func (p *program) secretsGo() aws.Statement {
+	return named("secretsmanager", "DeleteSecret", p.c.SecretPrefix()+"*")
 }
 
 // named allows actions on resources whose names are known.

@@ -40,6 +40,9 @@ func (c Config) CapacityProvider() string { return c.name() }
 // PulumiFamily returns the family of the task definition of Pulumi runs.
 func (c Config) PulumiFamily() string { return c.name("pulumi") }
 
+// DaemonFamily returns the family of the task definition of the daemon.
+func (c Config) DaemonFamily() string { return c.name("daemon") }
+
 // MachineARN returns the ARN of a version of a state machine.
 func (c Config) MachineARN(name string, version int) string {
 	return c.arn("states", "stateMachine:"+c.machineName(name, version))

@@ -35,7 +35,7 @@ func (p *program) outputs(x *cell) pulumi.Map {
 		"masterSecret": x.database.MasterSecret(),
 		"snapshots":    x.snapshots.ID(), "state": x.state.ID(), "logs": x.logs.ID(),
 		"repositories": repositories, "functions": functions, "machines": machines,
-		"pulumiTask": text(p.c.PulumiFamily()), "taskGroup": p.net.tasks, "webhookUrl": url, "dashboard": text(p.c.name()),
+		"pulumiTask": text(p.c.PulumiFamily()), "daemonTask": text(p.c.DaemonFamily()), "taskGroup": p.net.tasks, "webhookUrl": url, "dashboard": text(p.c.name()),
 	}
 }
 

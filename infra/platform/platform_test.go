@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+
 	"github.com/gitopsd/gitopsd/infra/aws"
 	"github.com/gitopsd/gitopsd/infra/check"
 	"github.com/gitopsd/gitopsd/infra/platform"
@@ -42,8 +44,13 @@ func variants() map[string]platform.Config {
 		"first up":  config(func(c *platform.Config) { c.Images, c.Machines = platform.Images{}, nil }),
 		"two zones": config(func(c *platform.Config) { c.Network.Zones, c.Network.GatewayPerZone = c.Network.Zones[:2], true }),
 		"list":      config(func(c *platform.Config) { c.Network.EdgePrefixList = "pl-1" }),
+		"daemon":    config(withDaemon),
 		"leaving":   config(func(c *platform.Config) { c.Unprotected = true }),
 	}
+}
+
+func withDaemon(c *platform.Config) {
+	c.Control, c.Daemon = "repo: https://forge.example/acme/tenants\n", true
 }
 
 func run(t *testing.T, c platform.Config) check.Run {
@@ -154,7 +161,7 @@ func TestSecrets(t *testing.T) {
 // TestPolicies: no role may do anything by a pattern of actions.
 func TestPolicies(t *testing.T) {
 	t.Parallel()
-	statements, err := check.Policies(run(t, config()).Resources)
+	statements, err := check.Policies(run(t, config(withDaemon)).Resources)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +219,7 @@ func TestProtection(t *testing.T) {
 // TestNames: what documents are written with is what the program makes.
 func TestNames(t *testing.T) {
 	t.Parallel()
-	c := config()
+	c := config(withDaemon)
 	r := run(t, c)
 	is := func(token, arnTail, arn string) {
 		t.Helper()
@@ -235,8 +242,10 @@ func TestNames(t *testing.T) {
 	for _, res := range r.Of("aws:ecs/taskDefinition:TaskDefinition") {
 		families = append(families, res.Inputs["family"].StringValue())
 	}
-	if !slices.Contains(families, c.PulumiFamily()) {
-		t.Errorf("families %q lack %s", families, c.PulumiFamily())
+	for _, family := range []string{c.PulumiFamily(), c.DaemonFamily()} {
+		if !slices.Contains(families, family) {
+			t.Errorf("families %q lack %s", families, family)
+		}
 	}
 	// Subnets do not overlap, and are the VPC's.
 	seen := map[string]bool{}
@@ -249,6 +258,98 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestDaemon: there is one daemon at a time, which nobody reaches by the network, and
+// none that was not asked for.
+func TestDaemon(t *testing.T) {
+	t.Parallel()
+	parts := func(c platform.Config) (services, definitions []check.Resource) {
+		r := run(t, c)
+		for _, s := range r.Of("aws:ecs/service:Service") {
+			if s.Name == "daemon" {
+				services = append(services, s)
+			}
+		}
+		for _, d := range r.Of("aws:ecs/taskDefinition:TaskDefinition") {
+			if d.Name == "daemon" {
+				definitions = append(definitions, d)
+			}
+		}
+		return services, definitions
+	}
+	for name, c := range map[string]platform.Config{
+		"not asked for": config(), "no image": config(withDaemon, func(c *platform.Config) { c.Images = platform.Images{} }),
+	} {
+		if services, definitions := parts(c); len(services)+len(definitions) > 0 {
+			t.Errorf("%s: %d services, %d definitions", name, len(services), len(definitions))
+		}
+	}
+	services, definitions := parts(config(withDaemon))
+	if len(services) != 1 || len(definitions) != 1 {
+		t.Fatalf("%d services, %d definitions", len(services), len(definitions))
+	}
+	in := services[0].Inputs
+	for key, want := range map[string]float64{"desiredCount": 1, "deploymentMinimumHealthyPercent": 0, "deploymentMaximumPercent": 100} {
+		if v, ok := in[resource.PropertyKey(key)]; !ok || v.NumberValue() != want {
+			t.Errorf("%s is %v, want %v", key, v, want)
+		}
+	}
+	if in.HasValue("loadBalancers") || in.HasValue("serviceRegistries") {
+		t.Errorf("the daemon is reached: %v", in)
+	}
+	var containers []map[string]any
+	if err := json.Unmarshal([]byte(definitions[0].Inputs["containerDefinitions"].StringValue()), &containers); err != nil || len(containers) != 1 {
+		t.Fatalf("containers %v, %v", containers, err)
+	}
+	if ports, ok := containers[0]["portMappings"]; ok {
+		t.Errorf("ports %v are open", ports)
+	}
+}
+
+// TestEnds: the end of each run of the cell's machines, whatever it is and whatever
+// version, has sync called, and the end of others' does not.
+func TestEnds(t *testing.T) {
+	t.Parallel()
+	c := config()
+	r := run(t, c)
+	rules, targets := r.Of("aws:cloudwatch/eventRule:EventRule"), r.Of("aws:cloudwatch/eventTarget:EventTarget")
+	if len(rules) != 1 || len(targets) != 1 {
+		t.Fatalf("%d rules, %d targets", len(rules), len(targets))
+	}
+	var pattern struct {
+		Source []string `json:"source"`
+		Kind   []string `json:"detail-type"`
+		Detail struct {
+			Status  []string                  `json:"status"`
+			Machine []struct{ Prefix string } `json:"stateMachineArn"`
+		} `json:"detail"`
+	}
+	if err := json.Unmarshal([]byte(rules[0].Inputs["eventPattern"].StringValue()), &pattern); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(pattern.Detail.Status)
+	if got := pattern.Detail.Status; !slices.Equal(got, []string{"ABORTED", "FAILED", "SUCCEEDED", "TIMED_OUT"}) {
+		t.Errorf("statuses %q", got)
+	}
+	if len(pattern.Source) != 1 || len(pattern.Kind) != 1 || len(pattern.Detail.Machine) != 1 {
+		t.Fatalf("pattern %+v", pattern)
+	}
+	prefix, other := pattern.Detail.Machine[0].Prefix, config(func(c *platform.Config) { c.Cell = "ab" })
+	for _, m := range c.Machines {
+		if !strings.HasPrefix(c.MachineARN(m.Name, m.Version+1), prefix) || strings.HasPrefix(other.MachineARN(m.Name, m.Version), prefix) {
+			t.Errorf("machines are looked for by %s", prefix)
+		}
+	}
+	if arn := targets[0].Inputs["arn"].StringValue(); arn != c.FunctionARN("sync") {
+		t.Errorf("%s is called", arn)
+	}
+	for _, p := range r.Of("aws:lambda/permission:Permission") {
+		if p.Inputs["principal"].StringValue() == "events.amazonaws.com" && p.Inputs["sourceArn"].IsString() {
+			return
+		}
+	}
+	t.Error("the rule may not call it")
+}
+
 func TestInvalid(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*platform.Config){
@@ -259,6 +360,7 @@ func TestInvalid(t *testing.T) {
 		"zones":   func(c *platform.Config) { c.Network.Zones = c.Network.Zones[:1] },
 		"sizes":   func(c *platform.Config) { c.Compute.Max = 0 },
 		"cache":   func(c *platform.Config) { c.Cache.Replicas = 0 },
+		"daemon":  func(c *platform.Config) { c.Daemon = true },
 	} {
 		if err := config(change).Validate(); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", name, err)

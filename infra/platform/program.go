@@ -38,6 +38,7 @@ type cell struct {
 	functions              map[string]*aws.Named
 	machines               map[string]*aws.Named
 	url                    *aws.FunctionURL
+	daemon                 *aws.ECSService       // nil without one
 	groups                 map[string]*aws.Named // of logs
 }
 
@@ -98,6 +99,7 @@ func (p *program) cell() *cell {
 	})
 	p.caddy(x)
 	p.control(x)
+	p.daemon(x)
 	p.watch(x)
 	return x
 }
@@ -129,7 +131,11 @@ func (p *program) repositories() map[string]*aws.Repository {
 
 func (p *program) logGroups(x *cell) {
 	x.groups = map[string]*aws.Named{}
-	for _, name := range []string{"edge", "pulumi", "task", "compile", "sync", "machines"} {
+	names := []string{"edge", "pulumi", "task", "compile", "sync", "machines"}
+	if p.c.Daemon {
+		names = append(names, "daemon")
+	}
+	for _, name := range names {
 		x.groups[name] = aws.Make(p.Scope, "logs-"+name, aws.LogGroupArgs{
 			Name: "/gitopsd/" + p.c.Cell + "/" + name, RetentionDays: p.c.LogDays, KMSKey: p.kms.Arn,
 		})

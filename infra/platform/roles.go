@@ -39,6 +39,9 @@ func (p *program) roles(x *cell) {
 		"pulumi": "ecs-tasks.amazonaws.com", "task": "lambda.amazonaws.com", "compile": "lambda.amazonaws.com",
 		"sync": "lambda.amazonaws.com", "machines": "states.amazonaws.com", "schedule": "scheduler.amazonaws.com",
 	}
+	if p.c.Daemon {
+		trust["daemon"] = "ecs-tasks.amazonaws.com"
+	}
 	policies := map[string][]aws.Statement{
 		"instance": p.instanceRole(x), "execution": p.executionRole(x), "edge": {p.mount(x, "ClientMount")},
 		"task":     slices.Concat(p.driver(x), p.tasks(x), p.functionRole(x, "task")),
@@ -59,25 +62,38 @@ func (p *program) roles(x *cell) {
 			aws.Make(p.Scope, "role-"+name, aws.RolePolicyArgs{Name: name, Role: x.roles[name].Name, Policy: aws.Policy(list...)})
 		}
 	}
-	p.attach(x, "pulumi", map[string][]aws.Statement{
-		"engine": p.engine(x), "edge": p.provideEdge(x), "service": p.provideService(x), "fleet": p.provideFleet(x), "data": p.provideData(x), "driver": append(p.driver(x), p.long(x)...),
+	provider := p.policies("pulumi", map[string][]aws.Statement{
+		"engine": p.engine(x), "edge": p.provideEdge(x), "service": p.provideService(x), "fleet": p.provideFleet(x), "data": p.provideData(x),
 	})
+	p.attach(x, "pulumi", provider, p.policies("pulumi", map[string][]aws.Statement{"driver": append(p.driver(x), p.long(x)...)}))
+	if p.c.Daemon {
+		p.attach(x, "daemon", provider, p.policies("daemon", map[string][]aws.Statement{"driver": append(p.driver(x), p.daemonRole(x)...)}))
+	}
 	x.profile = aws.Make(p.Scope, "instances", aws.InstanceProfileArgs{
 		Name: p.c.name(), Path: p.c.path(), Role: x.roles["instance"].Name,
 	})
 }
 
-// attach gives a role policies that are resources of their own: what is written in
-// a role itself is 10,240 characters at most, all together, and each of these 6,144.
+// policies makes policies that are resources of their own: what is written in a role
+// itself is 10,240 characters at most, all together, and each of these 6,144.
 // Source: IAM user guide, "IAM and AWS STS quotas".
-func (p *program) attach(x *cell, role string, policies map[string][]aws.Statement) {
-	for _, name := range sorted(policies) {
-		full := "role-" + role + "-" + name
-		policy := aws.Make(p.Scope, full, aws.PolicyArgs{
-			Name: p.c.name(role, name), Path: p.c.path(), Description: fmt.Sprintf("gitopsd %s: %s, %s", p.c.Cell, role, name),
-			Policy: aws.Policy(policies[name]...),
+func (p *program) policies(of string, all map[string][]aws.Statement) map[string]*aws.Resource {
+	out := map[string]*aws.Resource{}
+	for _, name := range sorted(all) {
+		out[name] = aws.Make(p.Scope, "role-"+of+"-"+name, aws.PolicyArgs{
+			Name: p.c.name(of, name), Path: p.c.path(), Description: fmt.Sprintf("gitopsd %s: %s, %s", p.c.Cell, of, name),
+			Policy: aws.Policy(all[name]...),
 		})
-		aws.Make(p.Scope, full, aws.RolePolicyAttachmentArgs{Role: x.roles[role].Name, Policy: policy.Arn})
+	}
+	return out
+}
+
+// attach gives a role policies: ten are the most that it may have.
+func (p *program) attach(x *cell, role string, all ...map[string]*aws.Resource) {
+	for _, policies := range all {
+		for _, name := range sorted(policies) {
+			aws.Make(p.Scope, "role-"+role+"-"+name, aws.RolePolicyAttachmentArgs{Role: x.roles[role].Name, Policy: policies[name].Arn})
+		}
 	}
 }
 
@@ -124,7 +140,8 @@ func (p *program) functionRole(x *cell, name string) []aws.Statement {
 	}
 }
 
-// compiling is what is read to know what to build, and which secrets have no value.
+// compiling is what is read to know what to build, and which secrets have no value: of
+// the state, the driver's records alone.
 func (p *program) compiling(x *cell) []aws.Statement {
 	return []aws.Statement{
 		p.worker(x),

@@ -38,6 +38,7 @@ func (c Config) Validate() error {
 	check(len(c.Compute.InstanceTypes) > 0 && c.Compute.Image != "", "instance types and image are needed")
 	check(c.Compute.TargetPercent > 0 && c.Compute.TargetPercent <= 100, "target of %d %%", c.Compute.TargetPercent)
 	check(c.Database.MinCapacity <= c.Database.MaxCapacity && c.Database.MaxCapacity >= 1, "database: %v to %v units", c.Database.MinCapacity, c.Database.MaxCapacity)
+	check(!c.Daemon || c.Control != "", "the daemon is told nothing to follow")
 	check(c.Cache.Replicas >= 1, "cache: fail-over needs a replica")
 	if len(errs) > 0 {
 		return fault.Errorf(fault.Invalid, "cell %s: %w", c.Cell, errors.Join(errs...))

@@ -43,6 +43,12 @@ func (p *program) alarms(x *cell) []alarm {
 		{"cache-cpu", "the cache's one thread is busy", "AWS/ElastiCache", "EngineCPUUtilization", cache, "Maximum", false, 80, 10},
 		{"files-slow", "the file system is at its limit", "AWS/EFS", "PercentIOLimit", dims{"FileSystemId": x.files.ID().ToStringOutput()}, "Maximum", false, 90, 15},
 	}
+	if x.daemon != nil { // each task tells its use once a minute
+		list = append(list, alarm{
+			"daemon-down", "no daemon runs", "AWS/ECS", "CPUUtilization",
+			dims{"ClusterName": x.fleet.Cluster.Name, "ServiceName": x.daemon.Name}, "SampleCount", true, 1, 10,
+		})
+	}
 	for _, name := range sorted(x.functions) {
 		list = append(list, alarm{
 			"function-" + name, "the function fails, apart from what it reports", "AWS/Lambda", "Errors",

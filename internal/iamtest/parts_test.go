@@ -84,6 +84,11 @@ func (w world) parts() map[string]part {
 		"task":    {root: "(*taskLambdaCmd).Run", other: append(w.lambdaService("task"), login, loginOwn, own)},
 		"compile": {root: "(*taskLambdaCmd).Run", other: w.lambdaService("compile"), on: compiler},
 		"pulumi":  {root: "(*taskRunCmd).Run", never: cells, other: slices.Concat(provider, w.engine(), []use{w.mounts("ClientMount ClientWrite"), login, loginOwn, own})},
+		// Source: ECS developer guide, "Using ECS Exec to access containers".
+		"daemon": {root: "(*runCmd).Run", never: cells, other: slices.Concat(provider, w.engine(), []use{
+			w.mounts("ClientMount ClientWrite"), login, loginOwn, own,
+			{"ssmmessages", "CreateControlChannel CreateDataChannel OpenControlChannel OpenDataChannel", anywhere("no resource"), "ECS Exec"},
+		})},
 		"sync": {
 			root: "(*syncLambdaCmd).Run", other: w.lambdaService("sync"),
 			on: worker,
@@ -148,7 +153,7 @@ func (p *program) calls(t *testing.T, name string, root string) *reach {
 		t.Fatalf("there is no %s, or no pipeline.Tasks", root)
 	}
 	cut := []*ssa.Function{tasks}
-	if name != "pulumi" { // the others open what Pulumi needs, and never have it run
+	if name != "pulumi" && name != "daemon" { // the others open what Pulumi needs, and never have it run
 		cut = append(cut, p.function("internal/platform/aws", "NewAdopter"), p.function("internal/platform/aws", "DeadTask"))
 	}
 	r := p.from(cut, start)

@@ -11,6 +11,7 @@ import (
 const (
 	maxInline   = 10_240 // characters of what is written in a role, all together
 	maxAttached = 6_144  // of a policy of its own
+	maxPolicies = 10     // that are attached to a role
 )
 
 // TestSizes: the policies are as short as AWS wants them, in a cell whose names are
@@ -19,7 +20,13 @@ func TestSizes(t *testing.T) {
 	t.Parallel()
 	c := newWorld("abcdefghijkl").Config
 	c.Region = "ap-southeast-4"
-	for name, list := range policies(t, c) {
+	documents, of := policies(t, c)
+	for role, names := range of {
+		if len(names) > maxPolicies {
+			t.Errorf("role %s has %d policies, of %d", role, len(names), maxPolicies)
+		}
+	}
+	for name, list := range documents {
 		var doc bytes.Buffer
 		enc := json.NewEncoder(&doc)
 		enc.SetEscapeHTML(false)

@@ -33,6 +33,7 @@ func newWorld(cell string) world {
 	c.Account, c.Region, c.Domain, c.Cell = account, region, cell+".apps.example", cell
 	c.OriginSecret = strings.Repeat("s", 32)
 	c.Network.Zones = []string{region + "a", region + "b"}
+	c.Control, c.Daemon = "repo: https://forge.example/acme/tenants\n", true
 	c.Images = platform.Images{ControlPlane: "x@sha256:1", Runtime: "x@sha256:2", Compiler: "x@sha256:3"}
 	id := func(name string) string { return name }
 	if cell != ourCell {
@@ -126,39 +127,54 @@ func on(resources ...string) at { return at{on: resources} }
 func anywhere(why string) at { return at{on: []string{"*"}, shared: why} }
 
 // policies are the documents by which a cell's roles may something: those written
-// in a role, and those attached to one, by the resource's name.
-func policies(t *testing.T, c platform.Config) map[string][]check.Statement {
+// in a role, and those attached to some, by the resource's name; and the names of those
+// that each role has.
+func policies(t *testing.T, c platform.Config) (documents map[string][]check.Statement, of map[string][]string) {
 	t.Helper()
 	r, err := check.Program(platform.Program(c), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	attached := len(r.Of("aws:iam/policy:Policy"))
-	if n := len(r.Of("aws:iam/rolePolicyAttachment:RolePolicyAttachment")); n != attached {
-		t.Fatalf("%d policies, %d of them attached", attached, n)
-	}
 	all, err := check.Policies(append(r.Of("aws:iam/rolePolicy:RolePolicy"), r.Of("aws:iam/policy:Policy")...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := map[string][]check.Statement{}
+	documents, of = map[string][]check.Statement{}, map[string][]string{}
 	for _, s := range all {
 		_, name, ok := strings.Cut(s.Of, " role-")
 		if s.Effect != "Allow" || !ok {
 			t.Fatalf("%+v: roles allow, and nothing else", s)
 		}
-		out[name] = append(out[name], s)
+		documents[name] = append(documents[name], s)
 	}
-	return out
+	for _, p := range r.Of("aws:iam/rolePolicy:RolePolicy") {
+		name := strings.TrimPrefix(p.Name, "role-")
+		of[name] = append(of[name], name)
+	}
+	attached := map[string]bool{}
+	for _, p := range r.Of("aws:iam/rolePolicyAttachment:RolePolicyAttachment") {
+		role := strings.TrimPrefix(p.Inputs["role"].StringValue(), c.Name(64)+"-")
+		_, name, ok := strings.Cut(p.Inputs["policyArn"].StringValue(), "role-")
+		if documents[name] == nil || !ok {
+			t.Fatalf("%s is attached to %s and no policy", p.Inputs["policyArn"], role)
+		}
+		of[role], attached[name] = append(of[role], name), true
+	}
+	if n := len(r.Of("aws:iam/policy:Policy")); n != len(attached) {
+		t.Fatalf("%d policies, %d of them attached", n, len(attached))
+	}
+	return documents, of
 }
 
 // statements returns what the cell's roles may do, by role.
 func statements(t *testing.T) map[string][]check.Statement {
 	t.Helper()
 	out := map[string][]check.Statement{}
-	for name, list := range policies(t, newWorld(ourCell).Config) {
-		role, _, _ := strings.Cut(name, "-")
-		out[role] = append(out[role], list...)
+	documents, of := policies(t, newWorld(ourCell).Config)
+	for role, names := range of {
+		for _, name := range names {
+			out[role] = append(out[role], documents[name]...)
+		}
 	}
 	return out
 }

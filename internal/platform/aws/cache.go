@@ -20,7 +20,8 @@ import (
 // access strings in words of its own, and passwords never.
 const tagAccess = "gitopsd:access"
 
-// maxUsers is how many users a group may have, the default one among them.
+// maxUsers is how many users a group may have, the default one and the control
+// plane's own among them: 98 tenants.
 // Source: quotas of ElastiCache, "Users per user group".
 const maxUsers = 100
 

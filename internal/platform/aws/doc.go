@@ -32,7 +32,7 @@
 //   - What Pulumi was creating when it died is imported or forgotten before
 //     anything is created: never made a second time.
 //   - The user group of a cache is changed by one at a time, and only while it is
-//     active; a group takes 99 tenants.
+//     active; a group takes 98 tenants.
 //   - A secret's version becomes the current one only in the place of the one
 //     that it was made from: no writer loses another's change.
 //   - What has a tenant's name and not its tags, or its mark, is a fault.Conflict:

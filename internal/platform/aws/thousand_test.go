@@ -30,7 +30,7 @@ import (
 
 // The fleet of TestAThousandTenants.
 const (
-	cached     = 99  // tenants with a cache: a user group takes no more, see Cache
+	cached     = 98  // tenants with a cache: a user group takes no more, see Cache
 	stored     = 100 // tenants with a database of Postgres': 7.5 MB each
 	updated    = 100 // tenants whose size changes
 	together   = 40  // tenants that are worked on at the same time

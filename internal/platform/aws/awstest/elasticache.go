@@ -40,15 +40,17 @@ type user struct {
 
 const groupQuota = 100
 
-// PlayElastiCache adds a cache, whose user group has the given ID. db is an
+// PlayElastiCache adds a cache, whose user group has the given ID, and the users that
+// a cell's has from the beginning: default, and the control plane's own. db is an
 // admin's connection to the Redis that knows the users.
 func (s *Server) PlayElastiCache(group string, db *redis.Client, slow time.Duration) *ElastiCache {
 	c := &ElastiCache{Slow: slow, db: db, users: map[string]*user{
-		"nobody": {User: types.User{UserId: awssdk.String("nobody"), UserName: awssdk.String("default"), Status: awssdk.String("active")}},
+		"nobody":  {User: types.User{UserId: awssdk.String("nobody"), UserName: awssdk.String("default"), Status: awssdk.String("active")}},
+		"control": {User: types.User{UserId: awssdk.String("control"), UserName: awssdk.String("control"), Status: awssdk.String("active")}},
 	}}
 	c.group = types.UserGroup{
 		ARN: awssdk.String("arn:aws:elasticache:" + Region + ":" + Account + ":usergroup:" + group), UserGroupId: awssdk.String(group),
-		Engine: awssdk.String("redis"), Status: awssdk.String("active"), UserIds: []string{"nobody"},
+		Engine: awssdk.String("redis"), Status: awssdk.String("active"), UserIds: []string{"nobody", "control"},
 	}
 	s.services["elasticache"] = c
 	return c

@@ -194,6 +194,8 @@ var control = map[string]kind{
 	"aws:lambda/functionUrl:FunctionUrl":                {id: "{functionName}", replace: "functionName", outputs: map[string]string{"functionUrl": "https://{functionName}.lambda-url.{region}.on.aws/"}},
 	"aws:lambda/permission:Permission":                  {id: "terraform-#", replace: "*"},
 	"aws:sfn/stateMachine:StateMachine":                 {id: "arn:aws:states:{region}:{account}:stateMachine:{name}", arn: "{id}", replace: "name type"},
+	"aws:cloudwatch/eventRule:EventRule":                {id: "{name}", arn: "arn:aws:events:{region}:{account}:rule/{name}", replace: "name"},
+	"aws:cloudwatch/eventTarget:EventTarget":            {id: "{rule}-terraform-#", replace: "rule"},
 	"aws:scheduler/schedule:Schedule":                   {id: "default/{name}", arn: "arn:aws:scheduler:{region}:{account}:schedule/default/{name}", replace: "name"},
 	"aws:secretsmanager/secret:Secret":                  {id: "arn:aws:secretsmanager:{region}:{account}:secret:{name}-#", key: "{name}", arn: "{id}", replace: "name"},
 	"aws:secretsmanager/secretVersion:SecretVersion":    {id: "{secretId}|#", arn: "{secretId}", replace: "secretId secretString"},
