@@ -20,7 +20,8 @@ type use struct {
 
 // provided are what Pulumi's AWS provider calls for each kind of resource of
 // infra/tenant: to make it, change it, look at it and take it away.
-// Source: terraform-provider-aws, the named file, which the provider is made of.
+// Source: terraform-provider-aws, the named file, which the provider is made of;
+// partly read, partly from memory.
 type provided struct {
 	source string
 	uses   []use
