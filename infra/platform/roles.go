@@ -140,13 +140,13 @@ func (p *program) functionRole(x *cell, name string) []aws.Statement {
 	}
 }
 
-// compiling is what is read to know what to build, and which secrets have no value: of
-// the state, the driver's records alone.
+// compiling is what is read to know what to build: of the state, the driver's records
+// alone.
 func (p *program) compiling(x *cell) []aws.Statement {
 	return []aws.Statement{
 		p.worker(x),
 		grant("s3", "ListBucket", x.state.Arn),
-		grant("s3", "GetObject", pulumi.Sprintf("%s/tenants/*", x.state.Arn)), // records, in which is no secret
+		grant("s3", "GetObject", pulumi.Sprintf("%s/tenants/*", x.state.Arn)), // in which is no secret
 		grant("secretsmanager", "GetSecretValue", x.origin.Arn),
 	}
 }
