@@ -12,8 +12,10 @@ import (
 	"time"
 
 	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/redis/go-redis/v9"
 
+	infra "github.com/gitopsd/gitopsd/infra/tenant"
 	"github.com/gitopsd/gitopsd/internal/fault"
 	aws "github.com/gitopsd/gitopsd/internal/platform/aws"
 	"github.com/gitopsd/gitopsd/internal/platform/aws/awstest"
@@ -256,11 +258,12 @@ func TestCacheIsFull(t *testing.T) {
 
 func TestCacheUserThatIsSomebodyElses(t *testing.T) {
 	w := newCache(t, time.Millisecond)
-	foreign := aws.NewCache(w.aws.Config(), aws.Owner{Cell: "cell1-t"}, aws.CacheConfig{
-		Group: "cell1-users", Locks: leases(t), Poll: time.Millisecond, Keys: w.keys,
+	id := infra.UserID(owner.Cell, "t-x")
+	_, err := elasticache.NewFromConfig(w.aws.Config()).CreateUser(t.Context(), &elasticache.CreateUserInput{
+		UserId: &id, UserName: &id, Engine: awssdk.String("redis"), AccessString: awssdk.String("off -@all"),
+		Passwords: []string{"a-password-of-somebody-elses"},
 	})
-	// gitopsd-cell1-t-t-x is tenant x of the platform cell1-t, and t-x's name in cell1.
-	if err := foreign.Ensure(t.Context(), "x", password("x")); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := w.cache.Ensure(t.Context(), "t-x", password("x")); !fault.Is(err, fault.Conflict) {
