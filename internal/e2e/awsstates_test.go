@@ -159,7 +159,7 @@ func TestOnAWSByStateMachines(t *testing.T) {
 	w.probe("apps/one")
 	w.tenant("one", "apps/one")
 	first := w.commit("Add one")
-	w.provisionedThoughKilled(first)
+	w.provisionedDespiteKill(first)
 	w.serves("one", "/version", "v1")
 	w.post("one", "/row", "row")
 	w.post("one", "/key", "key")
@@ -216,9 +216,9 @@ func TestOnAWSByStateMachines(t *testing.T) {
 	}
 }
 
-// provisionedThoughKilled waits for a commit that adds a tenant. The first container
+// provisionedDespiteKill waits for a commit that adds a tenant. The first container
 // dies in the middle of what Pulumi does, all of it at once.
-func (w *onStates) provisionedThoughKilled(commit string) {
+func (w *onStates) provisionedDespiteKill(commit string) {
 	w.t.Helper()
 	held := w.provider.Hold(provider.Create, "aws:efs/accessPoint:AccessPoint", provider.After)
 	killed := make(chan string, 1)
