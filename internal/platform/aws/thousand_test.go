@@ -60,7 +60,7 @@ func newFleet(t *testing.T, tenants int, faster float64) *fleet {
 	c.CloudMap.Delay = sooner(5 * time.Second)
 	c.CloudFront.Delays = awstest.CloudFrontDelays{Deploy: sooner(15 * time.Minute), Tenant: sooner(time.Minute), Invalidate: sooner(time.Minute), Store: sooner(time.Minute)}
 	c.Cache.Slow = sooner(time.Minute)
-	c.AutoScaling.Every = max(sooner(time.Minute), 100*time.Millisecond)
+	c.AutoScaling.LookEvery(max(sooner(time.Minute), 100*time.Millisecond))
 	c.Limit(awstest.AWSLimits(), faster)
 	c.Slow(awstest.AWSLatencies(), faster)
 

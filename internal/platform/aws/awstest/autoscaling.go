@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 // A policy needs its target, and goes with it. Only who is told to stops it:
 // a count that is set by hand lasts until the next look.
 type AutoScaling struct {
-	Every time.Duration // between two looks at all targets
+	every atomic.Int64 // between two looks at all targets, in nanoseconds
 
 	mu       sync.Mutex
 	ecs      *ECS
@@ -34,9 +35,10 @@ type AutoScaling struct {
 // PlayAutoScaling adds an Application Auto Scaling, which ends with the test.
 func (s *Server) PlayAutoScaling(tb testing.TB, ecs *ECS, every time.Duration) *AutoScaling {
 	a := &AutoScaling{
-		Every: every, ecs: ecs, targets: make(map[string]*types.ScalableTarget),
+		ecs: ecs, targets: make(map[string]*types.ScalableTarget),
 		policies: make(map[string]map[string]*types.ScalingPolicy), tags: make(map[string]map[string]string),
 	}
+	a.LookEvery(every)
 	s.services["application-autoscaling"] = &targets{mu: &a.mu, names: asIs, calls: map[string]operation{
 		"RegisterScalableTarget": op(a.register), "DeregisterScalableTarget": op(a.deregister), "DescribeScalableTargets": op(a.describe),
 		"PutScalingPolicy": op(a.putPolicy), "DeleteScalingPolicy": op(a.deletePolicy), "DescribeScalingPolicies": op(a.describePolicies),
@@ -49,7 +51,7 @@ func (s *Server) PlayAutoScaling(tb testing.TB, ecs *ECS, every time.Duration) *
 			select {
 			case <-end:
 				return
-			case <-time.After(a.Every):
+			case <-time.After(time.Duration(a.every.Load())):
 				a.look()
 			}
 		}
@@ -60,6 +62,9 @@ func (s *Server) PlayAutoScaling(tb testing.TB, ecs *ECS, every time.Duration) *
 	})
 	return a
 }
+
+// LookEvery sets the time between two looks at all targets.
+func (a *AutoScaling) LookEvery(d time.Duration) { a.every.Store(int64(d)) }
 
 // look brings each service within the bounds of its target.
 func (a *AutoScaling) look() {
