@@ -5,6 +5,7 @@ BIN       := bin
 LINT      := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
 TEST_FLAGS ?= -race -timeout 25m
+PACKAGES   ?= ./...
 
 .PHONY: help up test test-aws peers bench bench-forge bench-edge bench-aws images lint build deps clean generate
 
@@ -17,7 +18,7 @@ up: deps build ## Run the whole platform on this machine; Ctrl-C stops it
 test: build ## Run every test
 	@scripts/deps test
 	@scripts/openapi
-	$(GO) test $(TEST_FLAGS) ./...
+	$(GO) test $(TEST_FLAGS) $(PACKAGES)
 
 test-aws: build peers ## Check what runs on AWS with programs that are not ours
 	GITOPSD_TEST_AWS=1 $(GO) test $(TEST_FLAGS) ./internal/platform/aws/... ./internal/pipeline/asl ./internal/pipeline/sfnrun ./internal/iamtest ./infra/... ./cmd/gitopsd
