@@ -73,7 +73,9 @@ func (c Config) server(addr string) object {
 					"handler":   "encode", // what the app encoded itself stays as it is
 					"encodings": object{"zstd": object{}, "gzip": object{}}, "prefer": []string{"zstd", "gzip"},
 				},
-				{"handler": "gitopsd_front"}, {"handler": "gitopsd_gate"}, proxy(),
+				{"handler": "gitopsd_front"},
+				{"handler": "gitopsd_gate"},
+				proxy(),
 			},
 		}},
 	}

@@ -33,7 +33,7 @@ func TestDeadTask(t *testing.T) {
 			out = map[string]any{"tasks": []any{map[string]any{"containers": []any{map[string]any{"runtimeId": containers[in.Tasks[0]]}}}}}
 		}
 		b, _ := json.Marshal(out)
-		_, _ = io.WriteString(w, string(b))
+		_, _ = w.Write(b)
 	}))
 	t.Cleanup(server.Close)
 	config := awssdk.Config{

@@ -14,8 +14,8 @@ import (
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform"
-	"github.com/gitopsd/gitopsd/internal/platform/local/cgroup"
 	"github.com/gitopsd/gitopsd/internal/platform/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/local/cgroup"
 	"github.com/gitopsd/gitopsd/internal/platform/local/postgresd"
 	"github.com/gitopsd/gitopsd/internal/platform/local/process"
 	"github.com/gitopsd/gitopsd/internal/platform/local/redisd"

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/gitopsd/gitopsd/internal/fault"
-	"github.com/gitopsd/gitopsd/internal/platform/local/dns"
 	"github.com/gitopsd/gitopsd/internal/platform/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/local/dns"
 	"github.com/gitopsd/gitopsd/internal/platform/local/process"
 )
 

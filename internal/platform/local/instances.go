@@ -16,8 +16,8 @@ import (
 
 	"github.com/gitopsd/gitopsd/internal/fault"
 	"github.com/gitopsd/gitopsd/internal/platform"
-	"github.com/gitopsd/gitopsd/internal/platform/local/dns"
 	"github.com/gitopsd/gitopsd/internal/platform/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/local/dns"
 	"github.com/gitopsd/gitopsd/internal/platform/local/process"
 )
 

@@ -8,8 +8,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/gitopsd/gitopsd/internal/platform/local/cgroup"
 	"github.com/gitopsd/gitopsd/internal/platform/durable"
+	"github.com/gitopsd/gitopsd/internal/platform/local/cgroup"
 )
 
 // maxProcesses bounds the processes and threads of an instance's app. A Go
