@@ -84,8 +84,10 @@ func New(cfg Config, log *slog.Logger) (_ *Agent, err error) {
 	a.rest = newRest(traffic, cfg.alone)
 	a.super = &supervisor{
 		cfg: cfg, vol: vol, router: router, traffic: traffic, board: newBoard(), ring: ring, log: a.log,
-		launcher: &launcher{cfg: cfg, vol: vol, starter: a.starter, binaries: bin, log: a.output, rest: a.rest,
-			oom: watchOOM(cfg.Limits.Groups, cfg.hidden)},
+		launcher: &launcher{
+			cfg: cfg, vol: vol, starter: a.starter, binaries: bin, log: a.output, rest: a.rest,
+			oom: watchOOM(cfg.Limits.Groups, cfg.hidden),
+		},
 	}
 	a.proxy = newProxy(cfg.EdgeKey, router, traffic, discard())
 	a.proxy.rest = a.rest

@@ -33,14 +33,6 @@ func groups(t *testing.T, l cgroup.Limits) []string {
 	return group.Apps
 }
 
-// crash has a request end the app.
-func (in *instance) crash(path string) {
-	in.t.Helper()
-	if res, err := http.Post(in.url+path, "", nil); err == nil {
-		res.Body.Close()
-	}
-}
-
 func TestOutOfMemoryInGroup(t *testing.T) {
 	t.Parallel()
 	const limit = 96 << 20

@@ -252,3 +252,11 @@ func alive(pid int) bool {
 	i := bytes.LastIndexByte(b, ')')
 	return i+2 < len(b) && b[i+2] != 'Z'
 }
+
+// crash has a request end the app.
+func (in *instance) crash(path string) {
+	in.t.Helper()
+	if res, err := http.Post(in.url+path, "", nil); err == nil {
+		res.Body.Close()
+	}
+}
