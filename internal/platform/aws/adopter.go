@@ -152,6 +152,7 @@ var byTags = map[string]struct{ kind, after string }{
 	"aws:kms/key:Key":                  {"kms:key", "key/"},
 	"aws:route53/zone:Zone":            {"route53:hostedzone", "hostedzone/"},
 	"aws:secretsmanager/secret:Secret": {kind: "secretsmanager:secret"},
+
 	"aws:cloudfront/multitenantDistribution:MultitenantDistribution": {"cloudfront:distribution", "distribution/"},
 }
 
