@@ -46,7 +46,8 @@ func (p *program) alarms(x *cell) []alarm {
 	if x.daemon != nil { // each task tells its use once a minute
 		list = append(list, alarm{
 			"daemon-down", "no daemon runs", "AWS/ECS", "CPUUtilization",
-			dims{"ClusterName": x.fleet.Cluster.Name, "ServiceName": x.daemon.Name}, "SampleCount", true, 1, 10,
+			dims{"ClusterName": x.fleet.Cluster.Name, "ServiceName": x.daemon.Name},
+			"SampleCount", true, 1, 10,
 		})
 	}
 	for _, name := range sorted(x.functions) {

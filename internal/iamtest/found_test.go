@@ -84,8 +84,14 @@ func TestFound(t *testing.T) {
 	}
 	root := p.function("internal/fault/planted", "Root")
 	want := []call{
-		{"ecs", "DescribeServices"}, {"ecs", "ListTasks"}, {"ecs", "StopTask"},
-		{"s3", "GetBucketTagging"}, {"s3", "GetObject"}, {"s3", "HeadObject"}, {"s3", "ListBuckets"}, {"s3", "PutObject"},
+		{"ecs", "DescribeServices"},
+		{"ecs", "ListTasks"},
+		{"ecs", "StopTask"},
+		{"s3", "GetBucketTagging"},
+		{"s3", "GetObject"},
+		{"s3", "HeadObject"},
+		{"s3", "ListBuckets"},
+		{"s3", "PutObject"},
 	}
 	if diff := cmp.Diff(want, p.from(nil, root).list(), cmp.AllowUnexported(call{})); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
